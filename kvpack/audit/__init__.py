@@ -1,0 +1,1 @@
+"""Any wheel -> AuditReport: facts and findings."""

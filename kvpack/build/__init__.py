@@ -1,0 +1,1 @@
+"""Lock + target -> BuiltWheel: one action, by cibuildwheel, with no network."""

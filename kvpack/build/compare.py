@@ -1,0 +1,99 @@
+"""Where two builds of one key differ, and what kind of difference it is."""
+
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One member of a wheel that is not the same in both builds."""
+
+    member: str
+    kind: str
+    """``only in one``, ``time stamp``, ``mode``, ``order``, ``path``, ``build-id``, ``content``…"""
+    detail: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"member": self.member, "kind": self.kind, "detail": self.detail}
+
+
+def compare_wheels(first: Path, second: Path) -> list[Difference]:
+    """Every difference between two wheels; empty if they are the same bytes."""
+    if first.read_bytes() == second.read_bytes():
+        return []
+    with zipfile.ZipFile(first) as one, zipfile.ZipFile(second) as two:
+        found = list(_members(one, two))
+        order = [info.filename for info in one.infolist()]
+        if not found and order != [info.filename for info in two.infolist()]:
+            found.append(Difference("(archive)", "order", "the members stand in another order"))
+    return found or [Difference("(archive)", "container", "same members, other compression")]
+
+
+def _members(one: zipfile.ZipFile, two: zipfile.ZipFile) -> Iterator[Difference]:
+    names = sorted({*one.namelist(), *two.namelist()})
+    for name in names:
+        if name not in one.namelist() or name not in two.namelist():
+            where = "first" if name in one.namelist() else "second"
+            yield Difference(name, "only in one", f"only in the {where} build")
+            continue
+        a, b = one.getinfo(name), two.getinfo(name)
+        if a.date_time != b.date_time:
+            yield Difference(name, "time stamp", f"{a.date_time} and {b.date_time}")
+        if a.external_attr != b.external_attr:
+            yield Difference(
+                name, "mode", f"{a.external_attr >> 16:o} and {b.external_attr >> 16:o}"
+            )
+        if one.read(name) != two.read(name):
+            yield _content(name, one.read(name), two.read(name))
+
+
+def _content(name: str, a: bytes, b: bytes) -> Difference:
+    offset = next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
+    where = f"{len(a)} and {len(b)} bytes, first difference at {offset}"
+    if name.endswith(".dist-info/RECORD"):
+        return Difference(name, "record", "follows from the other differences")
+    if a.startswith(b"\x7fELF") and (ids := _build_ids(a, b)):
+        changed = sum(x != y for x, y in zip(a, b, strict=False)) + abs(len(a) - len(b))
+        if changed <= 20:  # noqa: PLR2004  # a SHA-1 build-id is 20 bytes
+            return Difference(name, "build-id", f"{ids[0]} and {ids[1]}; nothing else differs")
+    if sorted(a.splitlines()) == sorted(b.splitlines()):
+        return Difference(name, "order", f"the same lines in another order; {where}")
+    window = slice(max(0, offset - 64), offset + 64)
+    if path := _path_in(a[window], b[window]):
+        return Difference(name, "path", f"a build path is in it: {path}; {where}")
+    if stamps := _dates(a[window], b[window]):
+        return Difference(name, "time stamp", f"{stamps}; {where}")
+    return Difference(name, "content", where)
+
+
+def _build_ids(a: bytes, b: bytes) -> tuple[str, str] | None:
+    """The GNU build-id notes (gABI note section; name "GNU", type 3), where both have one."""
+    found = [
+        re.search(rb"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})", data, re.DOTALL)
+        for data in (a, b)
+    ]
+    if found[0] is None or found[1] is None or found[0][1] == found[1][1]:
+        return None
+    return found[0][1].hex(), found[1][1].hex()
+
+
+def _path_in(a: bytes, b: bytes) -> str | None:
+    for data in (a, b):
+        match = re.search(rb"/(?:project|tmp)/[\x21-\x7e]+", data)
+        if match and match[0] not in (b if data is a else a):
+            return match[0].decode()
+    return None
+
+
+def _dates(a: bytes, b: bytes) -> str | None:
+    """``__DATE__``, ``__TIME__`` and ISO dates that differ."""
+    pattern = rb"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d{4}"
+    one, two = re.findall(pattern, a), re.findall(pattern, b)
+    if one and two and one != two:
+        return f"{one[0].decode()} and {two[0].decode()}"
+    return None

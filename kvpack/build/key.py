@@ -1,0 +1,135 @@
+"""What decides a wheel's bytes, as one canonical document; its digest is the action key.
+
+Names of registries, mirrors and URLs are not in it: the same bytes from elsewhere are the same
+input. What only judges the wheel (allow-lists, import checks) is not in it either: a changed rule
+audits the stored wheel again, it does not rebuild it.
+"""
+
+from typing import Any
+
+from kvpack.build.root import GENERATOR
+from kvpack.build.stamp import STAMP
+from kvpack.lock.model import Inputs
+from kvpack.names import Sha256
+from kvpack.recipe.model import Recipe
+from kvpack.recipe.roots import Roots
+from kvpack.tools.files import canonical_json, sha256_of
+
+ACTION_SCHEMA = 1
+PROCEDURE = 1
+"""Raise it when the way kvpack drives the build changes the bytes (``build/project.py``)."""
+KEY_SHOWN = 8
+"""Digits of the key in the local version (design §6)."""
+
+
+def lock_slice(inputs: Inputs) -> dict[str, Any]:
+    """The digests of the locked inputs of one target."""
+    return {
+        "source": {"file": inputs.source.file, "sha256": inputs.source.sha256},
+        "epoch": inputs.source.epoch,
+        "patches": [{"id": patch.id, "sha256": patch.sha256} for patch in inputs.patches],
+        "build-requires": {wheel.file: wheel.sha256 for wheel in inputs.build},
+        "host-tools": {wheel.file: wheel.sha256 for wheel in inputs.host},
+        "root": {
+            "id": inputs.root.id,
+            "image": inputs.root.image,
+            "packages": {f"{deb.name} {deb.version}": deb.sha256 for deb in inputs.root.packages},
+            "tools": {wheel.file: wheel.sha256 for wheel in inputs.root_tools},
+        },
+    }
+
+
+def action(recipe: Recipe, inputs: Inputs, roots: Roots) -> dict[str, Any]:
+    """The document that the key is the digest of. It travels inside the wheel."""
+    target = inputs.target
+    locked = lock_slice(inputs)
+    return {
+        "schema": ACTION_SCHEMA,
+        "kvpack": {"procedure": PROCEDURE, "root-generator": GENERATOR, "stamp": STAMP},
+        "recipe": {
+            "name": recipe.name,
+            "version": target.version,
+            "distribution": recipe.distribution.name_for(target.accelerator),
+            "options": {
+                name: {"sets": option.cmake or option.env, "value": value}
+                for name, (option, value) in recipe.options_for(
+                    target.version, target.accelerator
+                ).items()
+            },
+            "environment": recipe.build.environment,
+            "config-settings": {
+                name: list(value) if isinstance(value, tuple) else value
+                for name, value in recipe.build.config_settings.items()
+            },
+            "host-libraries": list(recipe.audit.host_libraries),
+        },
+        "target": {
+            "python": target.python_tag,
+            "glibc": target.glibc,
+            "arch": str(target.arch),
+            "accelerator": str(target.accelerator),
+        },
+        "root-data": {"links": roots.debian.links, "exclude": list(roots.debian.exclude)}
+        if inputs.root.image is None
+        else {},
+        "lock": locked,
+    }
+
+
+def action_key(document: dict[str, Any]) -> Sha256:
+    """sha256 of the canonical JSON of an action."""
+    return sha256_of(canonical_json(document))
+
+
+def lock_digest(inputs: Inputs) -> Sha256:
+    """sha256 of the canonical JSON of the target's slice of the lock."""
+    return sha256_of(canonical_json(lock_slice(inputs)))
+
+
+def local_version(version: str, key: str) -> str:
+    """``0.3.14`` -> ``0.3.14+kvp.1a2b3c4d`` (PEP 440 local version; design §6)."""
+    return f"{version}{'.' if '+' in version else '+'}kvp.{key[:KEY_SHOWN]}"
+
+
+def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first input in which two actions differ, in words; ``None`` if in none."""
+    for path, before, after in _differences(old, new, ()):
+        where = " ".join(path)
+        if before is None:
+            return f"{where}: added ({_short(after)})"
+        if after is None:
+            return f"{where}: removed (was {_short(before)})"
+        return f"{where}: {_short(before)} -> {_short(after)}"
+    return None
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Every input in which two actions differ: name, before, after."""
+    return [(" ".join(path), before, after) for path, before, after in _differences(old, new, ())]
+
+
+_ORDER = ("schema", "recipe", "target", "lock", "source", "patches", "build-requires", "host-tools")
+
+
+def _differences(
+    old: Any,
+    new: Any,
+    path: tuple[str, ...],  # noqa: ANN401  # JSON of any shape
+) -> list[tuple[tuple[str, ...], Any, Any]]:
+    if old == new:
+        return []
+    if not (isinstance(old, dict) and isinstance(new, dict)):
+        return [(path, old, new)]
+    rank = {name: index for index, name in enumerate(_ORDER)}
+    names = sorted({*old, *new}, key=lambda name: (rank.get(name, len(rank)), name))
+    return [
+        found
+        for name in names
+        for found in _differences(old.get(name), new.get(name), (*path, name))
+    ]
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else canonical_json(value).decode()
+    is_digest = len(text) == 64 and all(c in "0123456789abcdef" for c in text)  # noqa: PLR2004
+    return f"{text[:12]}…" if is_digest else text

@@ -1,0 +1,60 @@
+"""What a build is asked for and what it hands on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kvpack.lock.model import Inputs
+from kvpack.names import Sha256
+from kvpack.recipe.model import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """One action: everything that decides a wheel's bytes, and the key that stands for it."""
+
+    recipe: Recipe
+    inputs: Inputs
+    action: dict[str, Any]
+    key: Sha256
+    distribution: str
+    """The project name that the wheel gets."""
+    version: str
+    """The version that the wheel gets, with its local part."""
+
+    @property
+    def cell(self) -> str:
+        """Where ``why`` looks for what was built for this target before."""
+        target = self.inputs.target
+        return f"{target.recipe}/{target.version}/{target.id}"
+
+    @property
+    def title(self) -> str:
+        return self.inputs.target.title
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltWheel:
+    """A wheel in the store, with what made it."""
+
+    key: Sha256
+    file: str
+    sha256: Sha256
+    size: int
+    """Bytes."""
+    seconds: float
+    """How long the build took, when it was built."""
+    hit: bool
+    """Whether it was in the store before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workshop:
+    """What one run of cibuildwheel is given beside its plan."""
+
+    image: str
+    folder: Path
+    """Scratch space."""
+    source_folder: str = "source"
+    """Name of the source's folder; a rebuild uses another one, so that a path in a file shows."""
+    compiler_cache: Path | None = None

@@ -1,0 +1,172 @@
+"""Lays out what cibuildwheel copies into the container: the source and every locked input.
+
+The container has no network and no folder of the host (``disable_host_mount``): all it gets is this
+folder, as cibuildwheel copies its working directory to ``/project``.
+"""
+
+import json
+import shlex
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import tomlkit
+
+from kvpack.build.key import local_version, lock_digest
+from kvpack.build.model import BuildPlan, Workshop
+from kvpack.build.sbom import sbom
+from kvpack.errors import PatchFailed
+from kvpack.tools.engine import Engine
+from kvpack.tools.files import canonical_json, place_file
+
+INPUTS = "kvpack-inputs"
+PATCH_MARK = "kvpack: patch failed:"
+LABEL = "kvpack.key"
+_SCRIPT_HEAD = "#!/bin/sh\nset -eu\n"
+
+
+def lay_out(
+    plan: BuildPlan, shop: Workshop, blob: Callable[[str], Path], patch: Callable[[str], Path]
+) -> Path:
+    """Write every file but the source into ``shop.folder/project``; returns that folder.
+
+    :param blob: path of a verified blob by its digest.
+    :param patch: path of a patch file of the recipe.
+    :raises PatchFailed: if a patch's bytes are not the locked ones.
+    """
+    project = shop.folder / "project"
+    inputs = project / INPUTS
+    (inputs / "wheels").mkdir(parents=True)
+    for wheel in plan.inputs.build:
+        place_file(blob(wheel.sha256), inputs / "wheels" / wheel.file)
+    lines = [f"{w.project}=={w.version} --hash=sha256:{w.sha256}\n" for w in plan.inputs.build]
+    (inputs / "requirements.txt").write_text("".join(lines), encoding="utf-8")
+    for locked in plan.inputs.patches:
+        place_file(patch(locked.file), inputs / "patches" / locked.file)
+        _check_patch(inputs / "patches" / locked.file, locked.sha256, plan)
+    evidence = inputs / "evidence"
+    (evidence / "kvpack").mkdir(parents=True)
+    (evidence / "sboms").mkdir()
+    (evidence / "kvpack" / "action.json").write_bytes(canonical_json(plan.action))
+    (evidence / "kvpack" / "key").write_text(f"{plan.key}\n", encoding="utf-8")
+    (evidence / "kvpack" / "lock-digest").write_text(
+        f"sha256:{lock_digest(plan.inputs)}\n", encoding="utf-8"
+    )
+    document = sbom(plan.recipe, plan.inputs, plan.key)
+    (evidence / "sboms" / "kvpack.cdx.json").write_bytes(canonical_json(document))
+    order = {
+        "name": plan.distribution,
+        "version": local_version(plan.inputs.target.version, plan.key),
+        "epoch": plan.inputs.source.epoch,
+    }
+    (inputs / "order.json").write_text(json.dumps(order), encoding="utf-8")
+    stamp = files("kvpack.build").joinpath("stamp.py").read_bytes()
+    (inputs / "stamp.py").write_bytes(stamp)
+    (inputs / "before-build.sh").write_text(_before_build(plan, shop), encoding="utf-8")
+    (inputs / "repair.sh").write_text(_repair(plan), encoding="utf-8")
+    return project
+
+
+def _check_patch(path: Path, sha256: str, plan: BuildPlan) -> None:
+    from kvpack.tools.files import sha256_file  # noqa: PLC0415
+
+    found = sha256_file(path)
+    if found != sha256:
+        raise PatchFailed(
+            f"patches/{plan.recipe.name}/{path.name} has sha256 {found}, the lock says {sha256}",
+            cause="the patch was changed after the recipe was locked",
+            hint=f"kvpack lock {plan.recipe.name}, if the change is wanted",
+        )
+
+
+def _before_build(plan: BuildPlan, shop: Workshop) -> str:
+    """Install the locked build requirements, hashes checked by pip; then patch without fuzz."""
+    lines = [
+        "python -m pip install --quiet --no-index --no-deps --no-compile --require-hashes "
+        f"--find-links /project/{INPUTS}/wheels -r /project/{INPUTS}/requirements.txt"
+    ]
+    for patch in plan.inputs.patches:
+        quoted = shlex.quote(patch.file)
+        lines.append(
+            f"patch -d /project/{shop.source_folder} -p1 -F0 --batch --no-backup-if-mismatch "
+            f"-i /project/{INPUTS}/patches/{quoted} || "
+            f"{{ echo '{PATCH_MARK}' {quoted}; exit 1; }}"
+        )
+    return _SCRIPT_HEAD + "\n".join(lines) + "\n"
+
+
+def _repair(plan: BuildPlan) -> str:
+    """auditwheel for exactly this floor, nothing of the host grafted; then the stamp."""
+    tag = plan.inputs.target.platform_tag
+    excluded = " ".join(
+        f"--exclude {shlex.quote(name)}" for name in plan.recipe.audit.host_libraries
+    )
+    return (
+        _SCRIPT_HEAD + "repaired=$(mktemp -d)\n"
+        f'auditwheel repair --plat {tag} --only-plat {excluded} -w "$repaired" "$1"\n'
+        f"/opt/python/cp39-cp39/bin/python /project/{INPUTS}/stamp.py "
+        f'"$repaired"/*.whl "$2" /project/{INPUTS}/order.json /project/{INPUTS}/evidence\n'
+    )
+
+
+def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
+    """The environment of the build inside the container, beside the image's own PATH."""
+    source = f"/project/{shop.source_folder}"
+    prefix_map = f"-ffile-prefix-map={source}=."
+    found = {
+        "SOURCE_DATE_EPOCH": str(plan.inputs.source.epoch),
+        "PYTHONHASHSEED": "0",
+        "TZ": "UTC",
+        "LC_ALL": "C.UTF-8",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_CACHE_DIR": "1",
+        "CFLAGS": prefix_map,
+        "CXXFLAGS": prefix_map,
+    }
+    for name, value in plan.recipe.build.environment.items():
+        found[name] = f"{prefix_map} {value}" if name in {"CFLAGS", "CXXFLAGS"} else value
+    defines = []
+    target = plan.inputs.target
+    for option, value in plan.recipe.options_for(target.version, target.accelerator).values():
+        if option.env:
+            found[option.env] = value
+        else:
+            defines.append(f"-D{option.cmake}={value}")
+    if defines:
+        found["CMAKE_ARGS"] = " ".join([found.get("CMAKE_ARGS", ""), *defines]).strip()
+    if shop.compiler_cache:
+        found |= {
+            "CCACHE_DIR": "/ccache",
+            "CCACHE_BASEDIR": source,
+            "CMAKE_C_COMPILER_LAUNCHER": "ccache",
+            "CMAKE_CXX_COMPILER_LAUNCHER": "ccache",
+        }
+    return found
+
+
+def configuration(plan: BuildPlan, shop: Workshop, engine: Engine) -> str:
+    """cibuildwheel's configuration file for this one target."""
+    # Labels let the next run remove what a killed one left; limits and mounts: none but the cache.
+    create = ["--network=none", f"--label={LABEL}={plan.key}"]
+    if shop.compiler_cache:
+        create.append(f"--volume={shop.compiler_cache}:/ccache")
+    target = plan.inputs.target
+    table = {
+        "build-frontend": {"name": "build", "args": ["--no-isolation"]},
+        "build-verbosity": 1,
+        "container-engine": {
+            "name": engine.name,
+            "create-args": create,
+            "disable-host-mount": True,
+        },
+        f"manylinux-{target.arch}-image": shop.image,
+        "environment": environment(plan, shop),
+        "before-build": f"sh /project/{INPUTS}/before-build.sh",
+        "repair-wheel-command": f"sh /project/{INPUTS}/repair.sh {{wheel}} {{dest_dir}}",
+        "audit-command": "",
+        "config-settings": {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in plan.recipe.build.config_settings.items()
+        },
+    }
+    return tomlkit.dumps({"tool": {"cibuildwheel": table}})

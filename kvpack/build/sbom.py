@@ -1,0 +1,123 @@
+"""What a wheel was made from, as CycloneDX 1.6 JSON (PEP 770).
+
+Written here and not by a library: its bytes are part of the wheel, so they must not depend on what
+happens to be installed on the host. ``tests`` validate it against CycloneDX's own schema.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from kvpack.build.key import local_version
+from kvpack.lock.model import Inputs, LockedDeb, LockedWheel
+from kvpack.recipe.model import Recipe
+
+
+def sbom(recipe: Recipe, inputs: Inputs, key: str) -> dict[str, Any]:
+    """The bill of materials of one target: the wheel, its source, everything that made it.
+
+    Grafted libraries stand in auditwheel's own document beside this one.
+    """
+    target = inputs.target
+    name = recipe.distribution.name_for(target.accelerator) or recipe.name
+    version = local_version(target.version, key)
+    reference = f"pkg:pypi/{name}@{quote(version)}"
+    made_from = _components(inputs)
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{_uuid(key)}",
+        "version": 1,
+        "metadata": {
+            "lifecycles": [{"phase": "build"}],
+            "component": {
+                "type": "library",
+                "bom-ref": reference,
+                "name": name,
+                "version": version,
+                "purl": reference,
+                "licenses": [{"expression": recipe.license}],
+                "properties": [
+                    {"name": "kvpack:action-key", "value": key},
+                    {"name": "kvpack:target", "value": target.id},
+                ],
+            },
+        },
+        "components": made_from,
+        "dependencies": [
+            {"ref": reference, "dependsOn": sorted({part["bom-ref"] for part in made_from})}
+        ],
+    }
+
+
+def _components(inputs: Inputs) -> list[dict[str, Any]]:
+    source = inputs.source
+    found = [
+        _component(
+            f"pkg:pypi/{source.project}@{quote(source.version)}?file_name={quote(source.file)}",
+            (source.project, source.version, source.sha256),
+            "source",
+        )
+    ]
+    found += [
+        {
+            "type": "file",
+            "bom-ref": f"patch:{patch.sha256}",
+            "name": patch.file,
+            "hashes": [{"alg": "SHA-256", "content": patch.sha256}],
+            "properties": [{"name": "kvpack:role", "value": "patch"}],
+        }
+        for patch in inputs.patches
+    ]
+    for role, wheels in (
+        ("build-requirement", inputs.build),
+        ("root-tool", inputs.root_tools),
+        ("host-tool", inputs.host),
+    ):
+        found += [_wheel(wheel, role) for wheel in wheels]
+    found += [_deb(deb, inputs) for deb in inputs.root.packages]
+    if inputs.root.image:
+        found.append(
+            {
+                "type": "container",
+                "bom-ref": f"image:{inputs.root.image}",
+                "name": inputs.root.image,
+                "properties": [{"name": "kvpack:role", "value": "builder-root"}],
+            }
+        )
+    return found
+
+
+def _wheel(wheel: LockedWheel, role: str) -> dict[str, Any]:
+    purl = f"pkg:pypi/{wheel.project}@{quote(wheel.version)}?file_name={quote(wheel.file)}"
+    found = _component(purl, (wheel.project, wheel.version, wheel.sha256), role)
+    return found | {"bom-ref": f"{role}:{purl}"}
+
+
+def _deb(deb: LockedDeb, inputs: Inputs) -> dict[str, Any]:
+    distribution = inputs.root.id.removeprefix("debian-")
+    purl = (
+        f"pkg:deb/debian/{quote(deb.name)}@{quote(deb.version)}"
+        f"?arch={inputs.target.arch.debian}&distro={distribution}"
+    )
+    return _component(purl, (deb.name, deb.version, deb.sha256), "builder-root")
+
+
+def _component(purl: str, named: tuple[str, str, str], role: str) -> dict[str, Any]:
+    name, version, sha256 = named
+    return {
+        "type": "library",
+        "bom-ref": purl,
+        "name": name,
+        "version": version,
+        "purl": purl,
+        "hashes": [{"alg": "SHA-256", "content": sha256}],
+        "scope": "required" if role == "source" else "excluded",
+        "properties": [{"name": "kvpack:role", "value": role}],
+    }
+
+
+def _uuid(key: str) -> str:
+    """A UUID (version 8, RFC 9562) made of the key, so that one key has one serial number."""
+    variant = "89ab"[int(key[16], 16) % 4]
+    return f"{key[:8]}-{key[8:12]}-8{key[13:16]}-{variant}{key[17:20]}-{key[20:32]}"

@@ -1,0 +1,119 @@
+"""Re-packs a repaired wheel with its evidence, the same bytes every time.
+
+This file runs twice: imported by kvpack for ``STAMP``, and copied into the builder root, where the
+root's own locked Python runs it. There its zlib is locked too; the host's zlib (zlib-ng gives other
+streams) never decides a byte. So: standard library only, Python 3.9 and newer, no kvpack imports.
+
+Rules: local versions (PEP 440), ``.dist-info`` and RECORD (binary distribution format), SBOM in
+``.dist-info/sboms`` (PEP 770).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+STAMP = 1
+"""Part of every action key. Raise it when a change here changes the bytes."""
+
+
+def escaped(name: str) -> str:
+    """A project name or version as file names hold it."""
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
+def stamped_metadata(text: bytes, name: str, version: str) -> bytes:
+    """METADATA with the distribution's name and the local version; nothing else changes."""
+    head, gap, body = text.partition(b"\n\n")
+    head = re.sub(rb"(?m)^Name: .*$", b"Name: " + name.encode(), head, count=1)
+    head = re.sub(rb"(?m)^Version: .*$", b"Version: " + version.encode(), head, count=1)
+    return head + gap + body
+
+
+def renamed(member: str, old: str, new: str) -> str:
+    """A member below its new ``.dist-info`` or ``.data`` folder."""
+    for suffix in (".dist-info/", ".data/"):
+        if member.startswith(old + suffix):
+            return new + member[len(old) :]
+    return member
+
+
+def record_line(name: str, data: bytes) -> str:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+    quoted = '"' + name.replace('"', '""') + '"' if re.search(r'[",\n]', name) else name
+    return "%s,sha256=%s,%d" % (quoted, digest, len(data))
+
+
+def read_members(archive: zipfile.ZipFile) -> dict[str, tuple[bytes, int]]:
+    """Content and mode of every file; execute bits are kept, all else is normal."""
+    found = {}
+    for info in archive.infolist():
+        if info.is_dir():
+            continue
+        executable = (info.external_attr >> 16) & 0o111
+        found[info.filename] = (archive.read(info), 0o755 if executable else 0o644)
+    return found
+
+
+def stamp(wheel: Path, folder: Path, order: dict[str, object], evidence: Path) -> Path:
+    """Write the stamped wheel into ``folder``.
+
+    :param order: ``name``, ``version``, ``epoch`` (seconds since 1970).
+    :param evidence: a folder whose files go below ``.dist-info`` under their relative paths.
+    """
+    name, version, epoch = str(order["name"]), str(order["version"]), int(str(order["epoch"]))
+    parts = wheel.name[: -len(".whl")].split("-")
+    with zipfile.ZipFile(wheel) as archive:
+        members = read_members(archive)
+    info = next(m.partition("/")[0] for m in members if m.endswith(".dist-info/METADATA"))
+    old, new = info[: -len(".dist-info")], escaped(name) + "-" + version.replace("-", "_")
+    members = {renamed(member, old, new): kept for member, kept in members.items()}
+    info = new + ".dist-info"
+    text, mode = members[info + "/METADATA"]
+    members[info + "/METADATA"] = (stamped_metadata(text, name, version), mode)
+    for path in sorted(evidence.rglob("*")):
+        if path.is_file():
+            member = info + "/" + path.relative_to(evidence).as_posix()
+            members[member] = (path.read_bytes(), 0o644)
+    record = info + "/RECORD"
+    members.pop(record, None)
+    lines = sorted(record_line(member, data) for member, (data, _) in members.items())
+    members[record] = (("\n".join([*lines, record + ",,"]) + "\n").encode(), 0o644)
+    target = folder / "-".join([new, *parts[2:]])
+    return write(target.with_name(target.name + ".whl"), members, info, epoch)
+
+
+def write(target: Path, members: dict[str, tuple[bytes, int]], info: str, epoch: int) -> Path:
+    """A zip in one order (``.dist-info`` last, RECORD at the very end), with one time stamp."""
+
+    def order(member: str) -> tuple[int, str]:
+        return (member.startswith(info + "/") + (member == info + "/RECORD"), member)
+
+    date = time.gmtime(max(epoch, 315532800))[:6]
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for member in sorted(members, key=order):
+            data, mode = members[member]
+            entry = zipfile.ZipInfo(member, date)
+            entry.external_attr = (0o100000 | mode) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3
+            archive.writestr(entry, data)
+    return target
+
+
+def main(args: list[str]) -> int:
+    """``stamp.py WHEEL FOLDER ORDER.json EVIDENCE-FOLDER``."""
+    wheel, folder, order, evidence = (Path(arg) for arg in args)
+    made = stamp(wheel, folder, json.loads(order.read_text(encoding="utf-8")), evidence)
+    sys.stdout.write("stamped %s\n" % made.name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,128 @@
+"""Builds wheels: audited, stamped with their key, delivered with their evidence.
+
+A target whose key is in the store is not built again. What is not selected comes from the recipe's
+defaults. --rebuild builds again, in another folder, and compares byte for byte.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvpack.cli.context import Context
+from kvpack.cli.select import Selected, add_selectors
+from kvpack.console import human_size, human_time
+from kvpack.errors import Fault, KvpackError, NotReproducible
+
+if TYPE_CHECKING:
+    from kvpack.build.model import BuildPlan
+    from kvpack.cli.make import Delivered
+
+
+class Args(Selected):
+    out: Path
+    rebuild: bool = False
+    compiler_cache: Path | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_selectors(parser)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("dist"),
+        metavar="DIR",
+        help="output folder (default: dist)",
+    )
+    parser.add_argument(
+        "--rebuild", action="store_true", help="build again and compare byte for byte"
+    )
+    parser.add_argument(
+        "--compiler-cache", type=Path, metavar="DIR",
+        help="a ccache folder to use; it never decides a byte and is not part of the key",
+    )  # fmt: skip
+
+
+def run(args: Args, context: Context) -> int:
+    """Build every selected target; one that fails does not stop the others."""
+    from kvpack.cli.make import make
+    from kvpack.cli.select import plans
+
+    done: list[Delivered] = []
+    failed: list[tuple[BuildPlan, KvpackError]] = []
+    compared: dict[str, dict[str, Any]] = {}
+    cache = args.compiler_cache.absolute() if args.compiler_cache else None
+    if cache:
+        cache.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    for plan in plans(context, args):
+        try:
+            done.append(make(context, plan, args.out, cache))
+            if args.rebuild:
+                compared[plan.key] = rebuild(context, plan, done[-1])
+        except KvpackError as error:
+            failed.append((plan, error))
+            if not context.console.as_json:
+                context.console.error(error)
+    _answer(context, (done, failed, compared), time.monotonic() - start)
+    return failed[0][1].exit_code if failed else 0
+
+
+def rebuild(context: Context, plan: "BuildPlan", delivered: "Delivered") -> dict[str, Any]:
+    """Build the same key again, elsewhere and later, without any cache.
+
+    :raises NotReproducible: with every difference and its kind.
+    """
+    from kvpack.build.compare import compare_wheels
+    from kvpack.cli.make import cibuildwheel_in
+
+    start = time.monotonic()
+    with context.store.scratch("rebuild") as folder:
+        again, _ = cibuildwheel_in(context, plan, (folder, "rebuilt-elsewhere"), None)
+        first = context.store.check(delivered.built.sha256)
+        differences = compare_wheels(first, again)
+    if differences:
+        raise NotReproducible(
+            f"{plan.title} gave other bytes when it was built again",
+            cause="the source or its build records where or when it is built",
+            hint="a patch or build.environment in the recipe can mend the kinds named above",
+            faults=[Fault(place=d.member, message=f"{d.kind}: {d.detail}") for d in differences],
+        )
+    return {"identical": True, "seconds": round(time.monotonic() - start, 3)}
+
+
+def _answer(
+    context: Context,
+    results: "tuple[list[Delivered], list[tuple[BuildPlan, KvpackError]], dict[str, dict[str, Any]]]",
+    seconds: float,
+) -> None:
+    done, failed, compared = results
+    console = context.console
+    if console.as_json:
+        rows = [item.as_json() | {"rebuild": compared.get(item.plan.key)} for item in done]
+        rows += [{"target": plan.title, "key": plan.key, **e.as_json()} for plan, e in failed]
+        console.answer("build", {"targets": rows, "seconds": round(seconds, 3)})
+        return
+    rows_shown = []
+    for item in done:
+        how = "in the store" if item.built.hit else f"built in {human_time(item.built.seconds)}"
+        if item.plan.key in compared:
+            how += ", rebuilt: identical"
+        warnings = item.audit["counts"]["warning"]
+        passed = (
+            f"passed, {warnings} warning{'s' if warnings > 1 else ''}" if warnings else "passed"
+        )
+        rows_shown.append(
+            [
+                str(item.path),
+                human_size(item.built.size),
+                item.built.sha256[:16],
+                item.plan.key[:12],
+                passed,
+                how,
+            ]  # fmt: skip
+        )
+    if rows_shown:
+        console.table(["wheel", "size", "sha256", "key", "audit", "how"], rows_shown)
+    for plan, error in failed:
+        console.print(f"failed: {plan.title}: {error.what}")

@@ -1,0 +1,79 @@
+"""What every command gets: the global options, and the few objects that outlive one call."""
+
+import argparse
+import functools
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kvpack.console import Console
+from kvpack.errors import TargetUnavailable
+from kvpack.names import Arch
+from kvpack.tools.store import Store, default_store
+
+if TYPE_CHECKING:
+    from kvpack.fetch.registries import Registries
+    from kvpack.recipe.load import Catalogue
+    from kvpack.recipe.roots import Roots
+
+
+class Options(argparse.Namespace):
+    """The global options, as the parser leaves them."""
+
+    root: Path | None = None
+    store: Path | None = None
+    offline: bool = False
+    json: bool = False
+    verbosity: int = 0
+    color: str = "auto"
+
+
+@dataclass
+class Context:
+    """Made once per run in ``cli.main``."""
+
+    options: Options
+    console: Console
+
+    @functools.cached_property
+    def store(self) -> Store:
+        return Store(self.options.store or default_store())
+
+    @functools.cached_property
+    def catalogue(self) -> "Catalogue":
+        from kvpack.recipe.load import find_catalogue
+
+        named = self.options.root
+        return find_catalogue((named or Path.cwd()).absolute(), explicit=named is not None)
+
+    @functools.cached_property
+    def roots(self) -> "Roots":
+        from kvpack.recipe.roots import load_roots
+
+        return load_roots()
+
+    @functools.cached_property
+    def registries(self) -> "Registries":
+        from kvpack.fetch.registries import Registries
+
+        return Registries(self.catalogue.root, reporter=self.console)
+
+    @functools.cached_property
+    def machine(self) -> Arch:
+        """This machine's architecture.
+
+        :raises TargetUnavailable: if kvpack does not know it.
+        """
+        name = platform.machine()
+        try:
+            return Arch({"amd64": "x86_64", "arm64": "aarch64"}.get(name.lower(), name))
+        except ValueError:
+            raise TargetUnavailable(
+                f"this machine is {name!r}, which kvpack has no roots for",
+                hint=f"kvpack builds for {', '.join(Arch)}",
+            ) from None
+
+    def recipe_names(self, named: list[str]) -> list[str]:
+        """The recipes that were named, or all of the catalogue."""
+        return named or self.catalogue.names

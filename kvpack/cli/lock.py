@@ -1,0 +1,112 @@
+"""Pins every input of recipes by digest: lock/RECIPE.toml.
+
+What is locked stays locked: only what the recipe newly asks for, or what --upgrade names, moves.
+--check writes nothing, needs no network, and exits with 21 if recipe and lock differ.
+"""
+
+import argparse
+
+from kvpack.cli.context import Context, Options
+from kvpack.errors import KvpackError, LockInvalid, LockMissing, UsageError
+
+
+class Args(Options):
+    recipes: list[str]
+    check: bool = False
+    upgrade: str | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipes", metavar="RECIPE", nargs="*", help="default: all recipes")
+    parser.add_argument("--check", action="store_true", help="only compare, offline")
+    parser.add_argument(
+        "--upgrade", metavar="INPUT",
+        help="let this input move: a project (cibuildwheel), a root (debian-bookworm), or source",
+    )  # fmt: skip
+
+
+def run(args: Args, context: Context) -> int:
+    """Lock or check each recipe."""
+    if args.check and args.upgrade:
+        raise UsageError("--check and --upgrade exclude each other", hint="kvpack lock --help")
+    names = context.recipe_names(args.recipes)
+    if args.check:
+        return _check(names, context)
+    if args.offline:
+        raise UsageError(
+            "kvpack lock asks registries, which --offline forbids",
+            hint="kvpack lock --check works offline",
+        )
+    results = [_lock(name, args.upgrade, context) for name in names]
+    if context.console.as_json:
+        context.console.answer("lock", {"recipes": results})
+    return 0
+
+
+def _check(names: list[str], context: Context) -> int:
+    from kvpack.cli.select import read_checked_lock
+    from kvpack.recipe.load import load_recipe
+
+    results, first = [], None
+    for name in names:
+        try:
+            lock = read_checked_lock(context, load_recipe(context.catalogue, name))
+        except KvpackError as error:
+            first = first or error
+            results.append({"recipe": name, "current": False, **error.as_json()})
+            if not context.console.as_json:
+                context.console.error(error)
+            continue
+        results.append(
+            {"recipe": name, "current": True, "digest": lock.digest, "incomplete": lock.incomplete}
+        )
+        if not context.console.as_json:
+            context.console.print(f"lock/{name}.toml is current")
+            for reason in lock.incomplete:
+                context.console.print(f"  incomplete: {reason}")
+    if context.console.as_json:
+        context.console.answer("lock-check", {"recipes": results})
+    return first.exit_code if first else 0
+
+
+def _lock(name: str, upgrade: str | None, context: Context) -> dict[str, object]:
+    from kvpack.cli.remote import Online
+    from kvpack.lock.diff import differences
+    from kvpack.lock.file import read_lock, write_lock
+    from kvpack.lock.pin import pin
+    from kvpack.recipe.load import load_recipe
+    from kvpack.tools.files import sha256_file
+
+    catalogue, console = context.catalogue, context.console
+    recipe = load_recipe(catalogue, name)
+    path = catalogue.lock_path(name)
+    place = catalogue.shown(path)
+    try:
+        old = read_lock(path, place)
+    except LockMissing:
+        old = None
+    except LockInvalid as error:
+        console.warn(f"{error.what}; everything is pinned anew")
+        old = None
+    new = pin(
+        recipe, context.roots, Online(context),
+        old=old, upgrade=upgrade, reporter=console,
+        patches=lambda file: sha256_file(catalogue.patch_path(name, file)),
+    )  # fmt: skip
+    changes = differences(old, new)
+    written = write_lock(path, new)
+    if not console.as_json:
+        console.print(f"{place} {'written' if written else 'is current'}")
+        for change in changes[:40]:
+            console.print(f"  {change.line()}")
+        if len(changes) > 40:  # noqa: PLR2004  # what fits a screen
+            console.print(f"  … and {len(changes) - 40} more (kvpack diff)")
+        for reason in new.incomplete:
+            console.print(f"  incomplete: {reason}")
+    return {
+        "recipe": name,
+        "written": written,
+        "digest": new.digest,
+        "changes": [change.as_json() for change in changes],
+        "incomplete": list(new.incomplete),
+    }

@@ -1,0 +1,212 @@
+"""One target from plan to delivered wheel: hit or build, audit, deliver. Locks per key."""
+
+import json
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kvpack.build.model import BuildPlan, BuiltWheel, Workshop
+from kvpack.cli.context import Context
+from kvpack.errors import AuditFailed, Fault, TargetUnavailable
+from kvpack.tools.files import locked, place_file, sha256_file, write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """A wheel in the output folder."""
+
+    plan: BuildPlan
+    built: BuiltWheel
+    path: Path
+    audit: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "target": self.plan.title,
+            "key": self.plan.key,
+            "hit": self.built.hit,
+            "wheel": str(self.path),
+            "sha256": self.built.sha256,
+            "size": self.built.size,
+            "seconds": round(self.built.seconds, 3),
+            "audit": {"passed": self.audit["passed"], "counts": self.audit["counts"]},
+        }
+
+
+def make(context: Context, plan: BuildPlan, out: Path, cache: Path | None) -> Delivered:
+    """Deliver one target's wheel, from the store if it is there.
+
+    Two processes that want the same key: one builds, the other waits and finds it.
+
+    :raises AuditFailed: with every error; nothing is written to ``out``.
+    """
+    from kvpack.cli.judge import judge, remembered
+
+    built = stored(context, plan)
+    verdict = remembered(context, plan, built.sha256) if built else None
+    if built is None or verdict is None:
+        with context.store.lock(f"action-{plan.key}") as waited:
+            if waited:
+                context.console.note(f"{plan.title}: another kvpack was building it")
+            built = stored(context, plan) or build(context, plan, cache)
+            verdict = judge(context, plan, built)
+    if not verdict["passed"]:
+        raise failed_audit(plan, built, verdict)
+    return Delivered(
+        plan=plan, built=built, path=deliver(context, plan, built, (verdict, out)), audit=verdict
+    )
+
+
+def stored(context: Context, plan: BuildPlan) -> BuiltWheel | None:
+    """The wheel of this key, if the store has it."""
+    record = context.store.read_record("actions", plan.key)
+    if record is None or not context.store.has(str(record["wheel"]["sha256"])):
+        return None
+    wheel = record["wheel"]
+    return BuiltWheel(
+        key=plan.key,
+        file=wheel["file"],
+        sha256=wheel["sha256"],
+        size=wheel["size"],
+        seconds=record["seconds"],
+        hit=True,
+    )
+
+
+def build(context: Context, plan: BuildPlan, cache: Path | None) -> BuiltWheel:
+    """Build, keep the wheel, and record the action; the record comes last."""
+    start = time.monotonic()
+    with context.store.scratch("build") as folder:
+        wheel, root = cibuildwheel_in(context, plan, (folder, "source"), cache)
+        sha256 = context.store.add_file(wheel)
+        built = BuiltWheel(
+            key=plan.key,
+            file=wheel.name,
+            sha256=sha256,
+            size=wheel.stat().st_size,
+            seconds=time.monotonic() - start,
+            hit=False,
+        )
+    record = {
+        "schema": 1,
+        "key": plan.key,
+        "action": plan.action,
+        "made": int(time.time()),
+        "seconds": built.seconds,
+        "root": root,
+        "wheel": {"file": built.file, "sha256": built.sha256, "size": built.size},
+    }
+    context.store.write_record("actions", plan.key, record)
+    context.store.write_record("cells", plan.cell, {"key": plan.key, "seconds": built.seconds})
+    return built
+
+
+def cibuildwheel_in(
+    context: Context, plan: BuildPlan, place: tuple[Path, str], cache: Path | None
+) -> tuple[Path, str]:
+    """Run one build in a scratch folder; returns the stamped wheel and the root's digest.
+
+    :param place: scratch folder, and the name of the source's folder inside the container.
+    """
+    from kvpack.build.run import cibuildwheel, prepare
+    from kvpack.cli.supply import build_parts, supply
+    from kvpack.cli.workshop import ready_root
+
+    folder, source_folder = place
+    _check_machine(context, plan)
+    supply(context, build_parts(plan.inputs))
+    engine, image, root = ready_root(context, plan.inputs)
+    shop = Workshop(image=image, folder=folder, source_folder=source_folder, compiler_cache=cache)
+    patches = context.catalogue
+    with context.console.step(f"Preparing {plan.inputs.source.file}"):
+        source = prepare(
+            plan, shop, context.store.check, lambda f: patches.patch_path(plan.recipe.name, f)
+        )
+        _unpack(context, plan, source)
+        tools = _host_tools(context, plan)
+    log = context.store.log_path(plan.key)
+    wheel = cibuildwheel(plan, shop, engine, tools=tools, log=log, reporter=context.console)
+    return wheel, root
+
+
+def _check_machine(context: Context, plan: BuildPlan) -> None:
+    target = plan.inputs.target
+    if target.arch != context.machine:
+        raise TargetUnavailable(
+            f"{plan.title} cannot be built here",
+            cause=f"this machine is {context.machine}, the target is {target.arch}",
+            hint=f"run the same command on an {target.arch} machine: its key ({plan.key[:12]}) and "
+            "its bytes are the same there",
+        )
+
+
+def _unpack(context: Context, plan: BuildPlan, target: Path) -> None:
+    """The sdist's one top folder becomes the source folder."""
+    from kvpack.tools.archive import unpack
+
+    locked_source = plan.inputs.source
+    unpacked = target.with_name("unpacked")
+    unpack(context.store.check(locked_source.sha256), unpacked, name=locked_source.file)
+    tops = list(unpacked.iterdir())
+    (tops[0] if len(tops) == 1 and tops[0].is_dir() else unpacked).rename(target)
+    if unpacked.exists():
+        unpacked.rmdir()
+
+
+def _host_tools(context: Context, plan: BuildPlan) -> Path:
+    """The locked cibuildwheel, unpacked once per closure."""
+    from kvpack.build.pytools import unpack_pure
+    from kvpack.tools.files import canonical_json, sha256_of
+
+    digest = sha256_of(canonical_json([wheel.sha256 for wheel in plan.inputs.host]))
+    folder = context.store.root / "tools" / digest
+    if not folder.is_dir():
+        with locked(context.store.root / "locks" / f"tools-{digest}"):
+            if not folder.is_dir():
+                with context.store.scratch("tools") as scratch:
+                    wheels = [(w, context.store.check(w.sha256)) for w in plan.inputs.host]
+                    unpack_pure(wheels, scratch / "site")
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    (scratch / "site").rename(folder)
+    return folder
+
+
+def deliver(
+    context: Context, plan: BuildPlan, built: BuiltWheel, what: tuple[dict[str, Any], Path]
+) -> Path:
+    """Write the wheel beside its evidence; the wheel comes last."""
+    verdict, out = what
+    target = out / built.file
+    if target.is_file() and sha256_file(target) == built.sha256 and _evidence(target)[0].is_file():
+        return target
+    blob = context.store.check(built.sha256)
+    report, bill, action = _evidence(target)
+    write_text(report, json.dumps(verdict, indent=2, ensure_ascii=False) + "\n")
+    write_text(action, json.dumps(plan.action, indent=2, sort_keys=True) + "\n")
+    with zipfile.ZipFile(blob) as archive:
+        name = next(n for n in archive.namelist() if n.endswith(".dist-info/sboms/kvpack.cdx.json"))
+        write_text(bill, archive.read(name).decode())
+    place_file(blob, target)
+    return target
+
+
+def _evidence(wheel: Path) -> tuple[Path, Path, Path]:
+    """Audit report, bill of materials and action, beside a wheel."""
+    names = (f"{wheel.name}.audit.json", f"{wheel.name}.cdx.json", f"{wheel.name}.action.json")
+    first, second, third = (wheel.with_name(name) for name in names)
+    return first, second, third
+
+
+def failed_audit(plan: BuildPlan, built: BuiltWheel, verdict: dict[str, Any]) -> AuditFailed:
+    errors = [found for found in verdict["findings"] if found["severity"] == "error"]
+    return AuditFailed(
+        f"{built.file} breaks {len(errors)} rule{'s' if len(errors) > 1 else ''}",
+        cause="it was built, but was not written to the output folder",
+        hint=f"correct recipes/{plan.recipe.name}.toml; rules that only judge do not rebuild",
+        faults=[
+            Fault(place=f"{e['place']} [{e['check']}]", message=e["message"], hint=e["hint"])
+            for e in errors
+        ],
+    )

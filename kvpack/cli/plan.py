@@ -1,0 +1,109 @@
+"""Every selected target with its action key: in the store, or to be built and why.
+
+--all shows the recipe's whole matrix instead of its defaults.
+"""
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from kvpack.cli.context import Context
+from kvpack.cli.select import Selected, add_selectors
+from kvpack.console import human_time
+
+if TYPE_CHECKING:
+    from kvpack.build.model import BuildPlan
+
+
+class Args(Selected):
+    all: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_selectors(parser)
+    parser.add_argument("--all", action="store_true", help="the recipe's whole matrix")
+
+
+def run(args: Args, context: Context) -> int:
+    """Print the plan."""
+    rows = [describe(plan, context) for plan in _plans(args, context)]
+    skipped = _skipped(args, context) if args.all else []
+    console = context.console
+    if console.as_json:
+        console.answer("plan", {"targets": rows, "incomplete": skipped})
+        return 0
+    console.table(
+        ["target", "root", "key", "state", "because", "last time"],
+        [
+            [
+                row["target"],
+                row["root"],
+                row["key"][:12],
+                row["state"],
+                row["because"],
+                human_time(row["seconds"]) if row["seconds"] else "",
+            ]
+            for row in rows
+        ],
+    )
+    for reason in skipped:
+        console.print(f"incomplete: {reason}")
+    return 0
+
+
+def _plans(args: Args, context: Context) -> "list[BuildPlan]":
+    from kvpack.cli.select import plan_for, plans, read_checked_lock
+    from kvpack.lock.expect import is_complete
+    from kvpack.recipe.expand import choose_version, matrix
+    from kvpack.recipe.load import load_recipe
+
+    if not args.all:
+        return plans(context, args)
+    found = []
+    for name in args.recipes:
+        recipe = load_recipe(context.catalogue, name)
+        lock = read_checked_lock(context, recipe)
+        version = choose_version(recipe, args.version)
+        found += [
+            plan_for(context, recipe, lock, target)
+            for target in matrix(recipe, context.roots, version)
+            if is_complete(lock, target.accelerator)
+        ]
+    return found
+
+
+def _skipped(args: Args, context: Context) -> list[str]:
+    from kvpack.cli.select import read_checked_lock
+    from kvpack.recipe.load import load_recipe
+
+    return [
+        f"{name}: {reason}"
+        for name in args.recipes
+        for reason in read_checked_lock(context, load_recipe(context.catalogue, name)).incomplete
+    ]
+
+
+def describe(plan: "BuildPlan", context: Context) -> dict[str, Any]:
+    """One target: its key, whether the store has it, and if not, what differs."""
+    from kvpack.build.key import first_difference
+
+    record = context.store.read_record("actions", plan.key)
+    hit = record is not None and context.store.has(str(record["wheel"]["sha256"]))
+    last = context.store.read_record("cells", plan.cell)
+    because = ""
+    if not hit:
+        because = "never built here"
+        if record is not None:
+            because = "its wheel left the store"
+        elif last is not None:
+            before = context.store.read_record("actions", str(last["key"])) or {}
+            because = first_difference(before.get("action", {}), plan.action) or because
+    target = plan.inputs.target
+    return {
+        "target": plan.title,
+        "root": target.root,
+        "key": plan.key,
+        "state": "hit" if hit else "build",
+        "because": because,
+        "wheel": record["wheel"] if record and hit else None,
+        "seconds": float(last["seconds"]) if last else None,
+    }

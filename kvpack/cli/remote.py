@@ -1,0 +1,122 @@
+"""The world outside as locking sees it (``lock.pin.Remote``): joins registries, uv and apt."""
+
+import configparser
+import re
+import zipfile
+from typing import TYPE_CHECKING
+
+from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+from packaging.version import Version
+
+from kvpack.cli.context import Context
+from kvpack.errors import FetchFailed, ResolutionFailed
+from kvpack.fetch.download import fetch
+from kvpack.fetch.model import Wanted
+from kvpack.fetch.unlocked import fetch_unlocked
+from kvpack.lock import apt, uv
+from kvpack.lock.sdist import Sdist
+from kvpack.names import Arch
+from kvpack.tools.archive import newest_mtime, read_member
+
+if TYPE_CHECKING:
+    from kvpack.fetch.simple import Link
+    from kvpack.lock.model import LockedDeb, LockedWheel
+
+_PINNED_IMAGES = "cibuildwheel/resources/pinned_docker_images.cfg"
+"""Where cibuildwheel keeps the digests of PyPA's images, inside its wheel."""
+
+
+class Online:
+    """``lock.pin.Remote`` on this machine's registries."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+        self._registries = context.registries
+        self._reporter = context.console
+
+    def sdist(self, project: str, version: str) -> Sdist:
+        """Find, fetch and read an sdist."""
+        links = self._registries.links(project)
+        link = _sdist_of(links, project, version)
+        with self._reporter.step(f"Fetching {link.filename}"):
+            web = self._registries.web("pypi")
+            fetched = fetch_unlocked(link.url, store=self._store, web=web, sha256=link.sha256)
+        path = self._store.blob_path(fetched.sha256)
+        return Sdist(
+            file=link.filename,
+            path=fetched.place,
+            sha256=fetched.sha256,
+            size=fetched.size,
+            epoch=newest_mtime(path, name=link.filename),
+            pyproject=read_member(path, "pyproject.toml", name=link.filename),
+            pkg_info=read_member(path, "PKG-INFO", name=link.filename),
+        )
+
+    def wheels(self, question: uv.Question) -> "tuple[LockedWheel, ...]":
+        """Resolve against the first index of the machine: others may not add versions."""
+        indexes = self._registries.pypi().indexes
+        if not indexes:
+            raise FetchFailed(
+                "no index of PyPI is known on this machine",
+                hint="configure pip or uv, or put [registries.pypi] index = … into kvpack.toml",
+            )
+        where = f"{question.environment.python} {question.environment.arch or 'any'}"
+        names = ", ".join(re.split(r"[<>=!~\[; ]", text)[0] for text in question.requires[:4])
+        with self._reporter.step(
+            f"Resolving {names}{' …' if len(question.requires) > 4 else ''} ({where})"
+        ):  # noqa: E501, PLR2004
+            return uv.resolve(question, indexes[0], self._reporter)
+
+    def debian(self, suite: str, arch: Arch, packages: tuple[str, ...]) -> "tuple[LockedDeb, ...]":
+        """Resolve with apt against the machine's first mirror."""
+        registry = self._registries.debian()
+        archive = apt.Archive(mirror=registry.mirrors[0], proxy=registry.settings.proxy)
+        with self._reporter.step(f"Resolving {len(packages)} packages of {suite} ({arch})"):
+            return apt.resolve(archive, suite, arch, packages, self._reporter)
+
+    def pypa_image(self, host: "tuple[LockedWheel, ...]", image: str, arch: Arch) -> str:
+        """The image's digest, from inside the locked cibuildwheel."""
+        wheel = next(wheel for wheel in host if wheel.project == "cibuildwheel")
+        fetch([wanted_wheel(wheel)], store=self._store, registries=self._registries,
+              reporter=self._reporter)  # fmt: skip
+        with zipfile.ZipFile(self._store.check(wheel.sha256)) as archive:
+            text = archive.read(_PINNED_IMAGES).decode()
+        pinned = configparser.ConfigParser(inline_comment_prefixes=("#",))
+        pinned.read_string(text)
+        found = pinned.get(arch, image, fallback=None)
+        if found is None:
+            raise ResolutionFailed(
+                f"{wheel.file} pins no image {image} for {arch}",
+                cause="this version of cibuildwheel has no such image",
+                hint="choose another build.root, or kvpack lock --upgrade cibuildwheel",
+            )
+        return found
+
+
+def wanted_wheel(wheel: "LockedWheel") -> Wanted:
+    """A locked wheel as fetching sees it."""
+    return Wanted(
+        registry="pypi",
+        place=wheel.path,
+        filename=wheel.file,
+        sha256=wheel.sha256,
+        project=wheel.project,
+    )
+
+
+def _sdist_of(links: "tuple[Link, ...]", project: str, version: str) -> "Link":
+    versions = set()
+    for link in links:
+        try:
+            _, found = parse_sdist_filename(link.filename)
+        except InvalidSdistFilename:
+            continue
+        versions.add(found)
+        if found == Version(version):
+            return link
+    known = ", ".join(str(v) for v in sorted(versions)[-8:]) or "none"
+    raise ResolutionFailed(
+        f"{project} {version} has no sdist on the index",
+        cause=f"sdists there: {known}",
+        hint="correct the version in the recipe; wheels without a source cannot be built from",
+    )

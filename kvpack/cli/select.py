@@ -1,0 +1,153 @@
+"""The selectors that ``plan``, ``why``, ``build`` and ``fetch`` share, and the plans they give."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from kvpack.cli.context import Context, Options
+from kvpack.errors import UsageError
+from kvpack.names import Accelerator, Arch, did_you_mean
+
+if TYPE_CHECKING:
+    from kvpack.build.model import BuildPlan
+    from kvpack.lock.model import Lock
+    from kvpack.recipe.model import Recipe, Selection, Target
+
+
+class Selected(Options):
+    """Recipes and axes, as the parser leaves them."""
+
+    recipes: list[str]
+    version: str | None = None
+    python: str | None = None
+    glibc: str | None = None
+    arch: str | None = None
+    cuda: str | None = None
+    rocm: str | None = None
+    cpu: bool = False
+
+
+def add_selectors(parser: argparse.ArgumentParser, *, recipes: str = "+") -> None:
+    """Add ``RECIPE…`` and the axis options."""
+    parser.add_argument("recipes", metavar="RECIPE", nargs=recipes, help="name of a recipe")
+    group = parser.add_argument_group(
+        "selectors", "lists are separated by commas; what is not selected is the recipe's default"
+    )
+    group.add_argument("--version", metavar="V", help="version of the package")
+    group.add_argument("--python", metavar="3.12,…", help="Python versions")
+    group.add_argument("--glibc", metavar="2.35,…", help="glibc floors: the oldest to load on")
+    group.add_argument("--arch", metavar="x86_64,…", help="architectures")
+    group.add_argument("--cuda", metavar="12.9,13.0", help="CUDA versions; the major counts")
+    group.add_argument("--rocm", metavar="7", help="ROCm versions; the major counts")
+    group.add_argument("--cpu", action="store_true", help="the build without an accelerator")
+
+
+def selection(args: Selected) -> "Selection":
+    """The words of the command line as a selection.
+
+    :raises UsageError: if a word is not of its kind.
+    """
+    from pydantic import ValidationError
+
+    from kvpack.recipe.model import Selection
+
+    accelerators = [Accelerator.CPU] if args.cpu else []
+    accelerators += _accelerators("cuda", args.cuda) + _accelerators("rocm", args.rocm)
+    try:
+        return Selection(
+            python=_words(args.python),
+            glibc=_words(args.glibc),
+            arch=_arches(args.arch),
+            accelerator=tuple(accelerators) or None,
+        )
+    except ValidationError as error:
+        item = error.errors()[0]
+        raise UsageError(
+            f"--{item['loc'][0]} does not take {item['input']!r}",
+            cause={
+                "python": "a Python is written as 3.11",
+                "glibc": "a floor is written as 2.39",
+            }.get(str(item["loc"][0]), str(item["msg"])),
+            hint="kvpack show RECIPE lists what a recipe offers",
+        ) from None
+
+
+def _words(text: str | None) -> tuple[str, ...] | None:
+    return tuple(word.strip() for word in text.split(",") if word.strip()) if text else None
+
+
+def _arches(text: str | None) -> tuple[Arch, ...] | None:
+    found = []
+    for word in _words(text) or ():
+        if word not in set(Arch):
+            raise UsageError(f"--arch does not take {word!r}", cause=did_you_mean(word, list(Arch)))
+        found.append(Arch(word))
+    return tuple(found) or None
+
+
+def _accelerators(kind: str, text: str | None) -> list[Accelerator]:
+    found = []
+    for word in _words(text) or ():
+        name = f"{kind}{word.partition('.')[0]}"
+        if name not in set(Accelerator):
+            known = [str(a).removeprefix(kind) for a in Accelerator if a.startswith(kind)]
+            raise UsageError(
+                f"--{kind} does not take {word!r}", cause=f"known majors: {', '.join(known)}"
+            )
+        found.append(Accelerator(name))
+    return found
+
+
+def read_checked_lock(context: Context, recipe: "Recipe") -> "Lock":
+    """The recipe's lock, which says what the recipe asks for.
+
+    :raises LockDrift: if it does not; nothing is ever built from a stale lock.
+    """
+    from kvpack.lock.check import check
+    from kvpack.lock.file import read_lock
+    from kvpack.tools.files import sha256_file
+
+    catalogue = context.catalogue
+    path = catalogue.lock_path(recipe.name)
+    place = catalogue.shown(path)
+    lock = read_lock(path, place)
+    check(
+        recipe, context.roots, lock, place,
+        lambda file: sha256_file(catalogue.patch_path(recipe.name, file)),
+    )  # fmt: skip
+    return lock
+
+
+def plans(context: Context, args: Selected) -> "list[BuildPlan]":
+    """One plan per selected target, in the order they were named."""
+    from kvpack.recipe.expand import expand
+    from kvpack.recipe.load import load_recipe
+
+    chosen = selection(args)
+    found = []
+    for name in args.recipes:
+        recipe = load_recipe(context.catalogue, name)
+        targets = expand(
+            recipe, context.roots, chosen, version=args.version, machine=context.machine
+        )
+        lock = read_checked_lock(context, recipe)
+        found += [plan_for(context, recipe, lock, target) for target in targets]
+    return found
+
+
+def plan_for(context: Context, recipe: "Recipe", lock: "Lock", target: "Target") -> "BuildPlan":
+    """The plan of one target."""
+    from kvpack.build.key import action, action_key, local_version
+    from kvpack.build.model import BuildPlan
+    from kvpack.lock.check import inputs_for
+
+    inputs = inputs_for(recipe, lock, target)
+    document = action(recipe, inputs, context.roots)
+    key = action_key(document)
+    return BuildPlan(
+        recipe=recipe,
+        inputs=inputs,
+        action=document,
+        key=key,
+        distribution=recipe.distribution.name_for(target.accelerator) or recipe.name,
+        version=local_version(target.version, key),
+    )

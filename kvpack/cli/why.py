@@ -1,0 +1,45 @@
+"""Which inputs of a target differ from its last build, all of them; or where its hit comes from."""
+
+import argparse
+from typing import Any
+
+from kvpack.cli.context import Context
+from kvpack.cli.select import Selected, add_selectors
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_selectors(parser)
+
+
+def run(args: Selected, context: Context) -> int:
+    """Print every difference of every selected target."""
+    from kvpack.build.key import differences
+    from kvpack.cli.plan import describe
+    from kvpack.cli.select import plans
+
+    found = []
+    for plan in plans(context, args):
+        row = describe(plan, context)
+        last = context.store.read_record("cells", plan.cell)
+        before = context.store.read_record("actions", str(last["key"])) if last else None
+        changed: list[tuple[str, Any, Any]] = []
+        if row["state"] != "hit" and before is not None:
+            changed = differences(before["action"], plan.action)
+        row["differs"] = [{"input": n, "before": b, "after": a} for n, b, a in changed]
+        found.append(row)
+        if not context.console.as_json:
+            _print(row, context)
+    if context.console.as_json:
+        context.console.answer("why", {"targets": found})
+    return 0
+
+
+def _print(row: dict[str, Any], context: Context) -> None:
+    console = context.console
+    console.print(f"{row['target']}  key {row['key'][:12]}")
+    if row["state"] == "hit":
+        console.print(f"  hit: {row['wheel']['file']} is in the store")
+        return
+    console.print(f"  must be built: {row['because']}")
+    for change in row["differs"]:
+        console.print(f"    {change['input']}: {change['before']} -> {change['after']}")

@@ -1,0 +1,1 @@
+"""Registries and store -> blobs, source trees: those bytes, verified."""

@@ -1,0 +1,110 @@
+"""``kvpack.toml`` at a catalogue's root: where this machine's, or this team's, mirrors are.
+
+::
+
+    [registries.pypi]
+    index = "https://…/simple"          # a simple index (PEP 503, PEP 691)
+    files = ["https://…"]               # base URLs below which packages/… lies
+
+    [registries.debian]
+    mirrors = ["https://…/debian"]      # base URLs below which pool/… and dists/… lie
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, ValidationError
+
+from kvpack.base import Value
+from kvpack.errors import ConfigInvalid, Fault
+from kvpack.names import did_you_mean
+
+FILE = "kvpack.toml"
+BaseUrl = Annotated[
+    str, StringConstraints(pattern=r"^(https?://[^/\s]+|file:///)\S*$", strip_whitespace=True)
+]
+"""A URL of a host or folder; whether it ends with a slash does not matter."""
+
+
+class PypiConfig(Value):
+    """The table ``[registries.pypi]``."""
+
+    index: BaseUrl | None = None
+    """Simple index; it replaces the default one of pip and uv."""
+    files: tuple[BaseUrl, ...] = ()
+    """Base URLs to which a locked place is appended; tried first."""
+
+
+class DebianConfig(Value):
+    """The table ``[registries.debian]``."""
+
+    mirrors: tuple[BaseUrl, ...] = ()
+    """Base URLs to which a locked place is appended; tried before apt's own sources."""
+
+
+class RegistriesConfig(Value):
+    """The table ``[registries]``."""
+
+    pypi: PypiConfig = Field(default_factory=PypiConfig)
+    debian: DebianConfig = Field(default_factory=DebianConfig)
+
+
+class Config(Value):
+    """All of ``kvpack.toml``; an absent file is an empty one."""
+
+    registries: RegistriesConfig = Field(default_factory=RegistriesConfig)
+
+
+def load(root: Path) -> Config:
+    """Read ``kvpack.toml`` below ``root``.
+
+    :raises ConfigInvalid: with every fault of it.
+    """
+    path = root / FILE
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        return Config()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _invalid(
+            path, [Fault(place=str(path), message=f"cannot be read: {error}")]
+        ) from error
+    try:
+        return Config.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise _invalid(path, [Fault(place=str(path), message=f"not TOML: {error}")]) from error
+    except ValidationError as error:
+        faults = [
+            _fault(path, [str(part) for part in entry["loc"]], entry["type"], entry["msg"])
+            for entry in error.errors(include_url=False)
+        ]
+        raise _invalid(path, faults) from error
+
+
+_TABLES: dict[tuple[str, ...], type[Value]] = {
+    (): Config,
+    ("registries",): RegistriesConfig,
+    ("registries", "pypi"): PypiConfig,
+    ("registries", "debian"): DebianConfig,
+}
+
+
+def _fault(path: Path, keys: list[str], kind: str, message: str) -> Fault:
+    place = f"{path}: {'.'.join(keys)}"
+    if kind == "extra_forbidden":
+        table = _TABLES.get(tuple(keys[:-1]))
+        hint = did_you_mean(keys[-1], table.model_fields) if table else ""
+        return Fault(place=place, message=f"unknown key {keys[-1]!r}", hint=hint)
+    if kind == "string_pattern_mismatch":
+        return Fault(place=place, message="not an http, https or file URL")
+    return Fault(place=place, message=message)
+
+
+def _invalid(path: Path, faults: list[Fault]) -> ConfigInvalid:
+    return ConfigInvalid(
+        f"{path} has {len(faults)} fault{'s' if len(faults) > 1 else ''}",
+        cause="it was edited by hand",
+        hint="correct what is listed and run the same command again",
+        faults=faults,
+    )

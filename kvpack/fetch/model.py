@@ -1,0 +1,63 @@
+"""What fetch is asked for and what it hands on. Digests name bytes; hosts are not part of it."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from kvpack.base import Sha256, Text, Value
+
+Registry = Literal["pypi", "debian", "url"]
+_UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+class Wanted(Value):
+    """One file that is wanted by its digest, and where a registry keeps it."""
+
+    registry: Registry
+    place: Text
+    """Below the registry's root: ``packages/ab/cd/rest/x.whl``, ``pool/main/g/gcc-12/x.deb``.
+    For ``url``: the whole URL."""
+    filename: Text
+    sha256: Sha256
+    size: int | None = None
+    """Bytes, where the lock knows."""
+    project: Text | None = None
+    """The normalized project name (PEP 503) of a file of ``pypi``."""
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        if _UNSAFE.search(self.place) or "/" in self.filename or _UNSAFE.search(self.filename):
+            raise ValueError(f"{self.place!r}: a space, backslash or control character in a place")
+        if self.registry == "url":
+            if not re.match(r"(https?|file)://", self.place):
+                raise ValueError(f"{self.place!r} is no http, https or file URL")
+        elif self.place.startswith("/") or ".." in self.place.split("/") or ":" in self.place:
+            raise ValueError(f"{self.place!r} is no place below a registry's root")
+        if self.registry == "pypi" and self.project is None:
+            raise ValueError(f"{self.filename!r} of pypi names no project")
+        if self.size is not None and self.size < 0:
+            raise ValueError(f"{self.filename!r} has the size {self.size}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceTree:
+    """An unpacked, patched source."""
+
+    path: Path
+    epoch: int
+    """Seconds since the epoch: its newest file before patches (``SOURCE_DATE_EPOCH``)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fetched:
+    """Bytes in the store that no lock names yet."""
+
+    sha256: str
+    size: int
+    place: str
+    """Where PyPI keeps them, which follows from the bytes (BLAKE2b-256), whatever mirror
+    they came from."""

@@ -1,0 +1,1 @@
+"""lock/*.toml -> Lock: exactly which bytes."""

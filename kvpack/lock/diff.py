@@ -1,0 +1,62 @@
+"""What changed between two locks, input by input. Pure."""
+
+from dataclasses import dataclass
+
+from kvpack.lock.model import Lock
+
+
+@dataclass(frozen=True, order=True)
+class Change:
+    """One input that is not the same."""
+
+    kind: str
+    """``source``, ``patch``, ``wheel``, ``deb``, ``image``, ``closure``."""
+    name: str
+    before: str
+    """What it was; empty if it is new."""
+    after: str
+    """What it is; empty if it is gone."""
+
+    def line(self) -> str:
+        if not self.before:
+            return f"+ {self.kind} {self.name} {self.after}"
+        if not self.after:
+            return f"- {self.kind} {self.name} {self.before}"
+        return f"~ {self.kind} {self.name} {self.before} -> {self.after}"
+
+    def as_json(self) -> dict[str, str]:
+        return {"kind": self.kind, "name": self.name, "before": self.before, "after": self.after}
+
+
+def differences(old: Lock | None, new: Lock | None) -> list[Change]:
+    """Every input in which two locks differ; ``None`` is a lock that is not there."""
+    before, after = _facts(old), _facts(new)
+    return sorted(
+        Change(kind, name, before.get((kind, name), ""), after.get((kind, name), ""))
+        for kind, name in {*before, *after}
+        if before.get((kind, name)) != after.get((kind, name))
+    )
+
+
+def _facts(lock: Lock | None) -> dict[tuple[str, str], str]:
+    """Every input with a text that is equal only if the input is."""
+    if lock is None:
+        return {}
+    found = {}
+    for source in lock.source:
+        found["source", source.version] = f"{source.file} {source.sha256[:12]}"
+    for patch in lock.patches:
+        found["patch", patch.id] = f"{patch.file} {patch.sha256[:12]}"
+    for root in lock.root:
+        if root.image:
+            found["image", f"{root.id} {root.arch}"] = root.image
+        for deb in root.packages:
+            found["deb", f"{root.id} {root.arch} {deb.name}"] = f"{deb.version} {deb.sha256[:12]}"
+    digests = {wheel.file: wheel for wheel in lock.wheels}
+    for closure in lock.closure:
+        parts = (closure.use, closure.version, closure.python, closure.root, closure.arch)
+        where = " ".join(str(part) for part in parts if part)
+        for file in closure.files:
+            wheel = digests[file]
+            found["wheel", f"{where} {wheel.project}"] = f"{wheel.version} {wheel.sha256[:12]}"
+    return found

@@ -1,0 +1,169 @@
+"""``lock/<name>.toml``: one canonical text per lock, read with every fault at once.
+
+The writer is kvpack's own, forty lines, because the text must stay the same bytes whatever version
+of a TOML library is installed; reading is ``tomllib``.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kvpack.base import faults_of
+from kvpack.errors import Fault, LockInvalid, LockMissing
+from kvpack.lock.model import Lock
+from kvpack.tools.files import canonical_json, sha256_of, write_text
+
+HEADER = """\
+# Written by "kvpack lock {recipe}". Review it like code; do not edit it: the digest would not match.
+# It names registries and places in them; their hosts come from the machine that fetches.
+"""
+_ROW_TABLES = ("packages", "wheels", "patches")
+"""Lists of tables that are written one row a line, so that a diff shows one input a line."""
+
+
+def content_digest(raw: dict[str, Any]) -> str:
+    """Digest of a lock's plain content without its own ``digest``."""
+    rest = {key: value for key, value in raw.items() if key != "digest"}
+    return f"sha256:{sha256_of(canonical_json(rest))}"
+
+
+def plain(lock: Lock) -> dict[str, Any]:
+    """A lock as TOML types, without defaults, in the order of the model."""
+    content: dict[str, Any] = lock.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return content
+
+
+def seal(lock: Lock) -> Lock:
+    """The lock with the digest of its content."""
+    return lock.model_copy(update={"digest": content_digest(plain(lock))})
+
+
+def dump(lock: Lock) -> str:
+    """The canonical text. ``dump(parse(dump(x))) == dump(x)``."""
+    raw = plain(lock)
+    lines = [HEADER.format(recipe=lock.recipe)]
+    tables = []
+    for key, value in raw.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            if key not in _ROW_TABLES:
+                tables += [line for table in value for line in ("", f"[[{key}]]", *_pairs(table))]
+                continue
+        lines += _pairs({key: value})
+    return "\n".join([*lines, *tables]) + "\n"
+
+
+def _pairs(table: dict[str, Any]) -> list[str]:
+    """``key = value`` lines; a list of several items takes a line for each."""
+    lines = []
+    for name, value in table.items():
+        if name in _ROW_TABLES:
+            lines += [f"{name} = [", *(f"  {_inline(row)}," for row in value), "]"]
+        elif isinstance(value, list) and len(value) > 1:
+            lines += [f"{name} = [", *(f"  {_toml(item)}," for item in value), "]"]
+        else:
+            lines.append(f"{name} = {_toml(value)}")
+    return lines
+
+
+def _inline(row: dict[str, Any]) -> str:
+    return "{ " + ", ".join(f"{name} = {_toml(value)}" for name, value in row.items()) + " }"
+
+
+def _toml(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case str():
+            return _string(value)
+        case list():
+            return "[" + ", ".join(_toml(item) for item in value) + "]"
+        case _:
+            raise TypeError(f"a lock holds no {type(value).__name__}")
+
+
+def _string(text: str) -> str:
+    """A basic string (TOML 1.0): only quote, backslash and control characters are escaped."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return (
+        '"' + "".join(c if c >= " " and c != "\x7f" else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    )
+
+
+def parse(data: bytes, place: str) -> Lock:
+    """The lock in a TOML text.
+
+    :raises LockInvalid: with all faults; also if the text was edited by hand.
+    """
+    recipe = Path(place).stem
+    hint = (
+        f"make it anew from the recipe: kvpack lock {recipe}; or restore it: git checkout {place}"
+    )
+    try:
+        raw = tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        fault = Fault(place=place, message=f"not TOML: {error}")
+        raise LockInvalid(f"{place} cannot be read", hint=hint, faults=[fault]) from None
+    try:
+        lock = Lock.model_validate(raw)
+    except ValidationError as error:
+        faults = faults_of(error, Lock, place)
+        raise LockInvalid(f"{place} has {len(faults)} fault(s)", hint=hint, faults=faults) from None
+    faults = list(_reference_faults(lock, place))
+    if lock.digest != content_digest(raw):
+        message = f"{lock.digest} is not the digest of the content ({content_digest(raw)})"
+        faults.append(Fault(place=f"{place}: digest", message=message))
+    if faults:
+        raise LockInvalid(
+            f"{place} contradicts itself",
+            cause="it was edited by hand, or a merge joined two versions of it",
+            hint=hint,
+            faults=faults,
+        )
+    return lock
+
+
+def _reference_faults(lock: Lock, place: str) -> list[Fault]:
+    known = {wheel.file for wheel in lock.wheels}
+    return [
+        Fault(place=f"{place}: closure[{index}].files", message=f"no wheel {file!r} in [[wheels]]")
+        for index, closure in enumerate(lock.closure)
+        for file in closure.files
+        if file not in known
+    ]
+
+
+def read_lock(path: Path, place: str) -> Lock:
+    """Read a lock file.
+
+    :raises LockMissing: if there is none.
+    :raises LockInvalid: with all faults.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise LockMissing(
+            f"there is no {place}",
+            cause="the recipe was never locked here",
+            hint=f"kvpack lock {path.stem}",
+        ) from None
+    lock = parse(data, place)
+    if lock.recipe != path.stem:
+        raise LockInvalid(
+            f"{place} is the lock of recipe {lock.recipe!r}",
+            cause="the file was copied or renamed",
+            hint=f"kvpack lock {path.stem}",
+        )
+    return lock
+
+
+def write_lock(path: Path, lock: Lock) -> bool:
+    """Write a lock's canonical text, atomically; returns whether it changed anything."""
+    text = dump(lock)
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    write_text(path, text)
+    return True

@@ -1,0 +1,183 @@
+"""Recipe -> Lock: every input by digest, keeping what was locked before unless it must change."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kvpack.errors import ResolutionFailed
+from kvpack.lock.expect import (
+    host_closure,
+    identity,
+    include_for,
+    incomplete,
+    root_closures,
+    source_closures,
+    used_roots,
+)
+from kvpack.lock.file import seal
+from kvpack.lock.model import (
+    Closure,
+    Lock,
+    LockedDeb,
+    LockedPatch,
+    LockedRoot,
+    LockedSource,
+    LockedWheel,
+)
+from kvpack.lock.sdist import Sdist, read_build_system, read_run_requires
+from kvpack.lock.uv import Environment, Question
+from kvpack.names import Arch
+from kvpack.recipe.model import Recipe
+from kvpack.recipe.roots import RootKind, Roots
+from kvpack.report import Reporter
+
+
+class Remote(Protocol):
+    """The world outside, as locking sees it."""
+
+    def sdist(self, project: str, version: str) -> Sdist: ...
+    def wheels(self, question: Question) -> tuple[LockedWheel, ...]: ...
+    def debian(
+        self, suite: str, arch: Arch, packages: tuple[str, ...]
+    ) -> tuple[LockedDeb, ...]: ...
+    def pypa_image(self, host: tuple[LockedWheel, ...], image: str, arch: Arch) -> str: ...
+
+
+@dataclass
+class _Pinning:
+    """One run of ``pin``: what is known, and what was gathered so far."""
+
+    recipe: Recipe
+    roots: Roots
+    remote: Remote
+    old: Lock | None
+    upgrade: str | None
+    reporter: Reporter
+    wheels: dict[str, LockedWheel] = field(default_factory=dict)
+    closures: list[Closure] = field(default_factory=list)
+
+    def closure(self, wanted: Closure, environment: Environment) -> tuple[LockedWheel, ...]:
+        """Resolve one closure, or keep the old one if nothing it depends on changed."""
+        kept = self._old(wanted)
+        if kept is None or self.upgrade is not None or kept[0].requires != wanted.requires:
+            keep = kept[1] if kept else ()
+            question = Question(
+                requires=wanted.requires, environment=environment, keep=keep, upgrade=self.upgrade
+            )
+            found = self.remote.wheels(question)
+        else:
+            found = kept[1]
+        for wheel in found:
+            self.wheels[wheel.file] = wheel
+        files = tuple(sorted(wheel.file for wheel in found))
+        self.closures.append(wanted.model_copy(update={"files": files}))
+        return found
+
+    def _old(self, wanted: Closure) -> tuple[Closure, tuple[LockedWheel, ...]] | None:
+        for closure in self.old.closure if self.old else ():
+            if identity(closure) == identity(wanted):
+                return closure, self.old.wheels_of(closure) if self.old else ()
+        return None
+
+
+def pin(
+    recipe: Recipe,
+    roots: Roots,
+    remote: Remote,
+    *,
+    old: Lock | None,
+    upgrade: str | None,
+    reporter: Reporter,
+    patches: Callable[[str], str],
+) -> Lock:
+    """Lock a recipe.
+
+    :param old: the lock that is there; what it says is kept where the recipe still asks for it.
+    :param upgrade: the one input that may move: a project name, a root's id or ``source``.
+    :param patches: digest of a patch file of the recipe.
+    :raises ResolutionFailed: if an input cannot be found, or ``upgrade`` names none.
+    """
+    if upgrade is not None and old is not None:
+        _check_upgrade(upgrade, old)
+    state = _Pinning(recipe, roots, remote, old, upgrade, reporter)
+    sources = tuple(_source(state, version) for version in sorted(recipe.versions))
+    host = state.closure(host_closure(roots), Environment(python=roots.tools.host_python))
+    locked_roots = tuple(_root(state, kind, arch, host) for kind, arch in used_roots(recipe, roots))
+    for source in sources:
+        _closures(state, source)
+    return seal(
+        Lock(
+            lock_schema=1,
+            recipe=recipe.name,
+            digest="sha256:" + "0" * 64,
+            incomplete=incomplete(recipe),
+            source=sources,
+            patches=tuple(
+                LockedPatch(id=patch.id, file=patch.file, sha256=patches(patch.file))
+                for patch in recipe.patches
+            ),
+            closure=tuple(state.closures),
+            root=locked_roots,
+            wheels=tuple(state.wheels[file] for file in sorted(state.wheels)),
+        )
+    )
+
+
+def _check_upgrade(upgrade: str, old: Lock) -> None:
+    projects = {wheel.project for wheel in old.wheels}
+    known = {"source", *(root.id for root in old.root), *projects}
+    if upgrade not in known:
+        raise ResolutionFailed(
+            f"the lock of {old.recipe} has no input {upgrade!r}",
+            cause="an input is a project of its closures, the id of a root, or source",
+            hint=f"known: {', '.join(sorted(known))}",
+        )
+
+
+def _source(state: _Pinning, version: str) -> LockedSource:
+    release = state.recipe.versions[version]
+    project = release.source.sdist
+    for source in state.old.source if state.old else ():
+        same = source.version == version and source.project == project
+        if same and state.upgrade != "source":
+            epoch = release.epoch or source.epoch
+            return source.model_copy(update={"epoch": epoch})
+    sdist = state.remote.sdist(project, version)
+    backend, requires = read_build_system(sdist)
+    return LockedSource(
+        version=version,
+        project=project,
+        file=sdist.file,
+        path=sdist.path,
+        sha256=sdist.sha256,
+        size=sdist.size,
+        epoch=release.epoch or sdist.epoch,
+        backend=backend,
+        build_requires=requires,
+        run_requires=read_run_requires(sdist),
+    )
+
+
+def _root(state: _Pinning, kind: RootKind, arch: Arch, host: tuple[LockedWheel, ...]) -> LockedRoot:
+    include = include_for(state.recipe, state.roots, kind) if kind.family == "debian" else ()
+    for wanted in root_closures(state.recipe, state.roots, kind, arch):
+        environment = Environment(python=str(wanted.python), glibc=kind.glibc, arch=arch)
+        state.closure(wanted, environment)
+    if kind.family != "debian":
+        image = state.remote.pypa_image(host, str(kind.image), arch)
+        return LockedRoot(id=kind.id, arch=arch, image=image)
+    for root in state.old.root if state.old else ():
+        same = (root.id, root.arch, root.include) == (kind.id, arch, include)
+        if same and state.upgrade != kind.id:
+            return root
+    packages = state.remote.debian(str(kind.suite), arch, include)
+    return LockedRoot(id=kind.id, arch=arch, include=include, packages=packages)
+
+
+def _closures(state: _Pinning, source: LockedSource) -> None:
+    for wanted in source_closures(state.recipe, state.roots, source):
+        kind = state.roots.get(str(wanted.root))
+        environment = Environment(
+            python=str(wanted.python), glibc=kind.glibc, arch=str(wanted.arch)
+        )
+        state.closure(wanted, environment)

@@ -1,0 +1,67 @@
+"""What an sdist says about itself: back end, build requirements, run-time requirements."""
+
+import tomllib
+from dataclasses import dataclass
+from email.parser import BytesParser
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+from kvpack.errors import ResolutionFailed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sdist:
+    """An sdist that was found and read."""
+
+    file: str
+    path: str
+    sha256: str
+    size: int
+    epoch: int
+    pyproject: bytes | None
+    pkg_info: bytes | None
+
+
+def read_build_system(sdist: Sdist) -> tuple[str, tuple[str, ...]]:
+    """Back end and its requirements (PEP 518); setuptools where nothing is said (PEP 517).
+
+    :raises ResolutionFailed: if pyproject.toml is not TOML.
+    """
+    system = _pyproject(sdist).get("build-system", {})
+    backend = str(system.get("build-backend", "setuptools.build_meta:__legacy__"))
+    return backend, tuple(sorted(system.get("requires", ["setuptools>=40.8.0"])))
+
+
+def read_run_requires(sdist: Sdist) -> tuple[str, ...]:
+    """Run-time requirements without extras: from pyproject.toml (PEP 621), else from PKG-INFO."""
+    project = _pyproject(sdist).get("project", {})
+    if "dependencies" in project:
+        found = [str(item) for item in project["dependencies"]]
+    else:
+        headers = BytesParser().parsebytes(sdist.pkg_info or b"")
+        found = headers.get_all("Requires-Dist") or []
+    kept = [text for text in found if "extra" not in str(_requirement(sdist, text).marker or "")]
+    return tuple(sorted({" ".join(text.split()) for text in kept}))
+
+
+def _pyproject(sdist: Sdist) -> dict[str, Any]:
+    try:
+        return tomllib.loads((sdist.pyproject or b"").decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ResolutionFailed(
+            f"{sdist.file}: pyproject.toml cannot be read: {error}",
+            cause="the sdist is damaged or was made by hand",
+            hint="report it upstream; such a source cannot be locked",
+        ) from None
+
+
+def _requirement(sdist: Sdist, text: str) -> Requirement:
+    try:
+        return Requirement(text)
+    except InvalidRequirement as error:
+        raise ResolutionFailed(
+            f"{sdist.file}: requirement {text!r} is not one (PEP 508)",
+            cause=str(error).splitlines()[0],
+            hint="report it upstream; such a source cannot be locked",
+        ) from None

@@ -1,0 +1,155 @@
+"""Which wheels satisfy requirements in an environment that is not this one: asks uv.
+
+uv runs as a program (``uv pip compile``); what it found before is its preference, so that a new
+lock keeps every version that still fits (``--upgrade-package`` frees one).
+"""
+
+import re
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from packaging.markers import Marker
+from packaging.utils import canonicalize_name
+
+from kvpack.errors import ResolutionFailed
+from kvpack.lock.model import LockedWheel
+from kvpack.names import version_key
+from kvpack.report import Reporter
+from kvpack.tools.process import Command, run
+
+_LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+_NEWEST_UV_PLATFORM = "2.40"
+"""The newest glibc that uv's ``--python-platform`` knows; wheels for it load on newer ones."""
+_PLACE = re.compile(r"packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+$")
+"""A file's place: the layout of PyPI's file store (warehouse, ``blake2b-256`` of the content)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """The environment that a closure is for. No architecture: any (pure wheels only)."""
+
+    python: str
+    glibc: str | None = None
+    arch: str | None = None
+
+    @property
+    def platform(self) -> str | None:
+        if self.glibc is None or self.arch is None:
+            return None
+        glibc = min(self.glibc, _NEWEST_UV_PLATFORM, key=version_key)
+        return f"{self.arch}-manylinux_{glibc.replace('.', '_')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What uv is asked: the requirements, where they must hold, and what may move."""
+
+    requires: Sequence[str]
+    environment: Environment
+    keep: Sequence[LockedWheel] = ()
+    """The versions to keep where they still satisfy the requirements."""
+    upgrade: str | None = None
+    """A project whose version may move."""
+
+
+def place_of(url: str) -> str | None:
+    """The place in the registry that a file's URL ends with, or ``None`` on a foreign layout."""
+    match = _PLACE.search(unquote(urlsplit(url).path))
+    return match.group() if match else None
+
+
+def resolve(question: Question, index: str, reporter: Reporter) -> tuple[LockedWheel, ...]:
+    """The complete closure of the requirements, wheels only, sorted by file name.
+
+    :param index: the simple index's URL; credentials in it are never printed.
+    :raises ResolutionFailed: with uv's own explanation.
+    """
+    with tempfile.TemporaryDirectory(prefix="kvpack-") as folder:
+        output = Path(folder) / "pylock.kvpack.toml"
+        if question.keep:
+            output.write_text(_preferences(question.keep), encoding="utf-8")
+        args = _arguments(question, index, output)
+        command = Command(
+            args=args,
+            stdin="\n".join(question.requires).encode(),
+            args_shown=[arg if arg != index else "<index>" for arg in args],
+        )
+        result = run(command, reporter)
+        if result.code != 0:
+            raise _no_solution(question, result.errors)
+        raw = tomllib.loads(output.read_text(encoding="utf-8"))
+    return tuple(sorted(_wheels(raw, question), key=lambda wheel: wheel.file))
+
+
+def _arguments(question: Question, index: str, output: Path) -> list[str]:
+    environment = question.environment
+    args = ["uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
+    args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--default-index", index]
+    args += ["--python-version", environment.python, "--output-file", str(output)]
+    if environment.platform:
+        args += ["--python-platform", environment.platform]
+    else:
+        args += ["--universal"]
+    if question.upgrade:
+        args += ["--upgrade-package", question.upgrade]
+    return args
+
+
+def _preferences(keep: Sequence[LockedWheel]) -> str:
+    rows = [
+        f'[[packages]]\nname = "{wheel.project}"\nversion = "{wheel.version}"' for wheel in keep
+    ]
+    return "\n".join(['lock-version = "1.0"', 'created-by = "kvpack"', *rows]) + "\n"
+
+
+def _wheels(raw: dict[str, Any], question: Question) -> list[LockedWheel]:
+    found = []
+    for package in raw.get("packages", []):
+        wheels = package.get("wheels", [])
+        if question.environment.platform is None:
+            if not Marker(package.get("marker", "sys_platform == 'linux'")).evaluate(_LINUX):
+                continue
+            wheels = [wheel for wheel in wheels if wheel["url"].endswith("-none-any.whl")]
+        if not wheels:
+            raise ResolutionFailed(
+                f"{package['name']} {package.get('version')} has no wheel for "
+                f"{question.environment.platform or 'every platform'}",
+                cause="its project publishes wheels for other platforms only",
+                hint="ask for another version in build.requires of the recipe",
+            )
+        found.append(_locked(package, wheels[0]))
+    return found
+
+
+def _locked(package: dict[str, Any], wheel: dict[str, Any]) -> LockedWheel:
+    url = str(wheel["url"])
+    place, sha256 = place_of(url), wheel.get("hashes", {}).get("sha256")
+    if place is None or sha256 is None:
+        missing = "a sha256" if place else "its place (packages/ab/cd/…)"
+        raise ResolutionFailed(
+            f"the index gives no {missing} for {Path(unquote(urlsplit(url).path)).name}",
+            cause="the index in use rewrites addresses or serves no hashes (PEP 503)",
+            hint="lock against an index that mirrors PyPI's layout: PIP_INDEX_URL=… kvpack lock",
+        )
+    return LockedWheel(
+        file=Path(place).name,
+        project=canonicalize_name(package["name"]),
+        version=str(package["version"]),
+        path=place,
+        sha256=sha256,
+    )
+
+
+def _no_solution(question: Question, errors: str) -> ResolutionFailed:
+    environment = question.environment
+    where = f"Python {environment.python}, {environment.platform or 'any platform'}"
+    return ResolutionFailed(
+        f"no set of wheels satisfies {', '.join(question.requires)} ({where})",
+        cause="uv says:\n  " + "\n  ".join(errors.strip().splitlines()[-20:]),
+        hint="change build.requires in the recipe, or look at the index: uv pip compile",
+    )

@@ -1,0 +1,1 @@
+"""recipes/*.toml -> Recipe, Target: what to build."""

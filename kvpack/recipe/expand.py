@@ -1,0 +1,129 @@
+"""Recipe + selection -> targets. Pure: the same words always give the same targets."""
+
+from collections.abc import Iterable
+
+from kvpack.errors import TargetUnavailable
+from kvpack.names import Accelerator, Arch, did_you_mean, version_key
+from kvpack.recipe.model import Recipe, Selection, Target
+from kvpack.recipe.roots import Roots
+
+
+def choose_version(recipe: Recipe, version: str | None) -> str:
+    """The version to build: the one asked for, or the recipe's default.
+
+    :raises TargetUnavailable: if the recipe does not have it.
+    """
+    if version is None:
+        return recipe.default_version
+    if version not in recipe.versions:
+        raise TargetUnavailable(
+            f"recipe {recipe.name} has no version {version!r}",
+            cause=did_you_mean(version, recipe.versions),
+            hint=f'kvpack show {recipe.name} lists them; add [versions."{version}"] to the recipe '
+            f"and run: kvpack lock {recipe.name}",
+        )
+    return version
+
+
+def expand(
+    recipe: Recipe, roots: Roots, selection: Selection, *, version: str | None, machine: Arch
+) -> tuple[Target, ...]:
+    """The targets of a selection; an axis that it leaves open is the recipe's default.
+
+    The default Pythons are those that a builder root has at the floor; a Python that was
+    selected by name but that no root has there is an error, never dropped (promise 7).
+
+    :param machine: the architecture to build for when neither selection nor recipe says so.
+    :raises TargetUnavailable: if a selected value is not offered, or no target remains.
+    """
+    chosen = choose_version(recipe, version)
+    targets, default = recipe.targets, recipe.targets.default
+    floors = _axis(recipe, "glibc", selection.glibc, default.glibc or targets.glibc[-1:])
+    arches = _axis(recipe, "arch", selection.arch, default.arch or _machine(recipe, machine))
+    accelerators = _axis(
+        recipe, "accelerator", selection.accelerator, default.accelerator or (Accelerator.CPU,)
+    )
+    pythons = _axis(recipe, "python", selection.python, default.python or targets.python)
+    found = [
+        _target(recipe, roots, chosen, (python, glibc, arch, accelerator))
+        for glibc in sorted(set(floors), key=version_key)
+        for python in sorted(set(pythons), key=version_key)
+        if selection.python or roots.pick(recipe.build.root, python, glibc)
+        for arch in sorted(set(arches))
+        for accelerator in sorted(set(accelerators))
+    ]
+    if not found:
+        raise _no_root(recipe, roots, "/".join(pythons), "/".join(floors))
+    return tuple(found)
+
+
+def matrix(recipe: Recipe, roots: Roots, version: str) -> tuple[Target, ...]:
+    """Every target that the recipe offers in a version."""
+    targets = recipe.targets
+    every = Selection(glibc=targets.glibc, arch=targets.arch, accelerator=targets.accelerator)
+    widened = recipe.model_copy(
+        update={"targets": targets.model_copy(update={"default": Selection(python=targets.python)})}
+    )
+    return expand(widened, roots, every, version=version, machine=Arch.X86_64)
+
+
+def _machine(recipe: Recipe, machine: Arch) -> tuple[Arch, ...]:
+    return (machine,) if machine in recipe.targets.arch else recipe.targets.arch[:1]
+
+
+def _axis(
+    recipe: Recipe, axis: str, selected: tuple[str, ...] | None, default: Iterable[str]
+) -> tuple[str, ...]:
+    if selected is None:
+        return tuple(default)
+    offered = [str(value) for value in getattr(recipe.targets, axis)]
+    for value in selected:
+        if str(value) not in offered:
+            cause = did_you_mean(str(value), offered)
+            if axis == "glibc":
+                cause = _floor_advice(str(value), offered)
+            raise TargetUnavailable(
+                f"recipe {recipe.name} does not offer {axis} {str(value)!r}",
+                cause=cause,
+                hint=f"choose one of {', '.join(offered)}, or add it to targets.{axis} in "
+                f"recipes/{recipe.name}.toml and run: kvpack lock {recipe.name}",
+            )
+    return tuple(selected)
+
+
+def _floor_advice(value: str, offered: list[str]) -> str:
+    try:
+        below = [floor for floor in offered if version_key(floor) <= version_key(value)]
+    except ValueError:
+        return 'a glibc floor is written as "2.39"'
+    if not below:
+        return f"the lowest floor it offers is {min(offered, key=version_key)}"
+    best = max(below, key=version_key)
+    return f"a wheel for --glibc {best} also loads on glibc {value}"
+
+
+def _target(recipe: Recipe, roots: Roots, version: str, cell: tuple[str, str, str, str]) -> Target:
+    python, glibc, arch, accelerator = cell
+    root = roots.pick(recipe.build.root, python, glibc)
+    if root is None:
+        raise _no_root(recipe, roots, python, glibc)
+    return Target(
+        recipe=recipe.name,
+        version=version,
+        python=python,
+        glibc=glibc,
+        arch=Arch(arch),
+        accelerator=Accelerator(accelerator),
+        root=root.id,
+    )
+
+
+def _no_root(recipe: Recipe, roots: Roots, python: str, glibc: str) -> TargetUnavailable:
+    kinds = roots.matching(recipe.build.root)
+    offers = "; ".join(f"{k.id}: glibc {k.glibc}, Python {', '.join(k.python)}" for k in kinds)
+    return TargetUnavailable(
+        f"no builder root has Python {python} at or below glibc {glibc}",
+        cause=f"the roots of {recipe.build.root!r} are: {offers}",
+        hint="choose a Python and a floor that one root has, "
+        f"or another build.root in recipes/{recipe.name}.toml",
+    )

@@ -1,0 +1,189 @@
+"""``recipes/*.toml`` -> Recipe, with every fault of a file in one error."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import InvalidRequirement, Requirement
+from pydantic import ValidationError
+
+from kvpack.base import faults_of
+from kvpack.errors import CatalogueError, Fault, RecipeInvalid
+from kvpack.names import did_you_mean
+from kvpack.recipe.model import Recipe
+from kvpack.recipe.roots import Roots, load_roots
+
+CATALOGUE_HINT = (
+    "run kvpack inside a catalogue (a folder with recipes/), or name one with --root DIR"
+)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """A folder with ``recipes/``, ``patches/`` and ``lock/``."""
+
+    root: Path
+
+    def recipe_path(self, name: str) -> Path:
+        return self.root / "recipes" / f"{name}.toml"
+
+    def lock_path(self, name: str) -> Path:
+        return self.root / "lock" / f"{name}.toml"
+
+    def patch_path(self, recipe: str, file: str) -> Path:
+        return self.root / "patches" / recipe / file
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(path.stem for path in (self.root / "recipes").glob("*.toml"))
+
+    def shown(self, path: Path) -> str:
+        """A path as messages name it: relative to the catalogue."""
+        return (
+            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        )
+
+
+def find_catalogue(start: Path, *, explicit: bool = False) -> Catalogue:
+    """The catalogue that holds ``start``, searched upwards unless it was named explicitly.
+
+    :raises CatalogueError: if there is none.
+    """
+    folders = [start] if explicit else [start, *start.parents]
+    for folder in folders:
+        if (folder / "recipes").is_dir():
+            return Catalogue(folder)
+    raise CatalogueError(
+        f"no catalogue at {start}" + ("" if explicit else " or in a folder above it"),
+        cause="a catalogue is a folder that holds recipes/",
+        hint=CATALOGUE_HINT,
+    )
+
+
+def load_recipe(catalogue: Catalogue, name: str) -> Recipe:
+    """Read and check one recipe.
+
+    :raises CatalogueError: if there is no such recipe.
+    :raises RecipeInvalid: with all faults of the file.
+    """
+    path = catalogue.recipe_path(name)
+    if not re.fullmatch(r"[a-z0-9-]+", name) or not path.is_file():
+        raise CatalogueError(
+            f"no recipe named {name!r} in {catalogue.root / 'recipes'}",
+            cause=did_you_mean(name, catalogue.names),
+            hint="kvpack list shows the recipes of the catalogue",
+        )
+    shown = catalogue.shown(path)
+    recipe, faults = parse_recipe(path.read_bytes(), shown)
+    if recipe is not None:
+        faults += list(_context_faults(recipe, catalogue, shown))
+    if faults or recipe is None:
+        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        raise RecipeInvalid(
+            f"{shown} has {count}",
+            hint=f"mend {'it' if len(faults) == 1 else 'them'}, then: kvpack check {name}",
+            faults=faults,
+        )
+    return recipe
+
+
+def parse_recipe(data: bytes, place: str) -> tuple[Recipe | None, list[Fault]]:
+    """The recipe in a TOML text, or its faults."""
+    try:
+        raw: dict[str, Any] = tomllib.loads(data.decode())
+    except UnicodeDecodeError as error:
+        return None, [Fault(place=place, message=f"not UTF-8 text: {error}")]
+    except tomllib.TOMLDecodeError as error:
+        hint = "strings stand in quotes; a table is opened once; https://toml.io"
+        return None, [Fault(place=place, message=f"not TOML: {error}", hint=hint)]
+    try:
+        return Recipe.model_validate(raw), []
+    except ValidationError as error:
+        return None, faults_of(error, Recipe, place)
+
+
+def _context_faults(recipe: Recipe, catalogue: Catalogue, place: str) -> Iterator[Fault]:
+    """What the file alone cannot tell: its name, its patches, the roots, the requirements."""
+    stem = catalogue.recipe_path(recipe.name).stem
+    if place != f"recipes/{stem}.toml":
+        yield Fault(
+            place=f"{place}: name",
+            message=f"the name {recipe.name!r} is not the file's",
+            hint=f"rename one of them: {recipe.name}.toml",
+        )
+    if recipe.default_version not in recipe.versions:
+        yield Fault(
+            place=f"{place}: default-version",
+            message=f"{recipe.default_version!r} is not one of [versions]",
+            hint=did_you_mean(recipe.default_version, recipe.versions),
+        )
+    yield from _target_faults(recipe, load_roots(), place)
+    yield from _patch_faults(recipe, catalogue, place)
+    for index, text in enumerate(recipe.build.requires):
+        try:
+            Requirement(text)
+        except InvalidRequirement as error:
+            first = str(error).splitlines()[0]
+            yield Fault(
+                place=f"{place}: build.requires[{index}]",
+                message=f"{text!r} is not a requirement (PEP 508): {first}",
+                hint='such as "pybind11>=2.12"',
+            )
+
+
+def _target_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
+    targets, wanted = recipe.targets, recipe.build.root
+    if not roots.matching(wanted):
+        yield Fault(
+            place=f"{place}: build.root",
+            message=f"no builder root is called {wanted!r}",
+            hint=did_you_mean(wanted, roots.names()),
+        )
+        return
+    for axis in ("python", "glibc", "arch", "accelerator"):
+        offered = getattr(targets, axis)
+        for value in getattr(targets.default, axis) or ():
+            if value not in offered:
+                yield Fault(
+                    place=f"{place}: targets.default.{axis}",
+                    message=f"{str(value)!r} is not offered by targets.{axis}",
+                    hint=did_you_mean(str(value), [str(item) for item in offered]),
+                )
+    for python in targets.python:
+        if not any(roots.pick(wanted, python, glibc) for glibc in targets.glibc):
+            yield Fault(
+                place=f"{place}: targets.python",
+                message=f"no root of {wanted!r} has Python {python} at any floor of targets.glibc",
+                hint="; ".join(
+                    f"{kind.id}: glibc {kind.glibc}, Python {', '.join(kind.python)}"
+                    for kind in roots.matching(wanted)
+                ),
+            )
+    for accelerator in targets.accelerator:
+        if recipe.distribution.name_for(accelerator) is None:
+            yield Fault(
+                place=f"{place}: distribution.{accelerator}",
+                message=f"no project name for the accelerator {accelerator.value!r}",
+                hint=f'add {accelerator} = "{recipe.name}-{accelerator}" or drop it from targets',
+            )
+
+
+def _patch_faults(recipe: Recipe, catalogue: Catalogue, place: str) -> Iterator[Fault]:
+    folder = catalogue.patch_path(recipe.name, "x").parent
+    present = sorted(path.name for path in folder.glob("*.patch"))
+    seen: set[str] = set()
+    for index, patch in enumerate(recipe.patches):
+        if patch.id in seen:
+            yield Fault(
+                place=f"{place}: patches[{index}].id", message=f"{patch.id!r} is used twice"
+            )
+        seen.add(patch.id)
+        if patch.file not in present:
+            yield Fault(
+                place=f"{place}: patches[{index}].file",
+                message=f"{catalogue.shown(folder)}/{patch.file} does not exist",
+                hint=did_you_mean(patch.file, present),
+            )

@@ -1,0 +1,217 @@
+"""What to build: recipes as people write them, and the targets that they offer."""
+
+from typing import Annotated, Literal
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pydantic import AfterValidator, Field, model_validator
+
+from kvpack.base import Glibc, Name, PythonVersion, Text, Value
+from kvpack.names import Accelerator, Arch, platform_tag, python_tag
+
+RECIPE_SCHEMA = 1
+"""The version of the recipe format that this kvpack reads."""
+
+
+def _version(text: str) -> str:
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        raise ValueError(f"{text!r} is not a version (PEP 440), such as 0.3.14") from None
+
+
+def _specifier(text: str) -> str:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        raise ValueError(f"{text!r} is not a version range (PEP 440), such as <0.3.11") from None
+    return text
+
+
+WheelVersion = Annotated[str, AfterValidator(_version)]
+VersionRange = Annotated[str, AfterValidator(_specifier)]
+
+
+def applies(when: str | None, version: str) -> bool:
+    """Whether a version range holds for ``version``; pre-releases count (PEP 440)."""
+    return when is None or SpecifierSet(when).contains(version, prereleases=True)
+
+
+class Distribution(Value):
+    """Project names. All of them own the same import names: one family."""
+
+    cpu: Name | None = None
+    cuda12: Name | None = None
+    cuda13: Name | None = None
+    rocm7: Name | None = None
+    owns: tuple[Text, ...] = Field(min_length=1)
+    """Top-level import names that the wheel may hold; others are an audit error."""
+
+    def name_for(self, accelerator: Accelerator) -> str | None:
+        named: str | None = getattr(self, accelerator.value)
+        return named
+
+
+class SdistSource(Value):
+    """A source distribution in the registry ``pypi``."""
+
+    sdist: Name
+    """The project's normalized name; the file is the sdist of the recipe's version."""
+
+
+class Release(Value):
+    """One version of the package."""
+
+    source: SdistSource
+    epoch: int | None = Field(default=None, ge=315532800)
+    """SOURCE_DATE_EPOCH in seconds; by default that of the newest file of the source."""
+
+
+class Selection(Value):
+    """A choice on the axes; an axis that is not named is chosen by kvpack."""
+
+    python: tuple[PythonVersion, ...] | None = None
+    glibc: tuple[Glibc, ...] | None = None
+    arch: tuple[Arch, ...] | None = None
+    accelerator: tuple[Accelerator, ...] | None = None
+
+
+class Targets(Value):
+    """What the recipe offers on each axis, and what it builds when nothing is selected."""
+
+    python: tuple[PythonVersion, ...] = Field(min_length=1)
+    glibc: tuple[Glibc, ...] = Field(min_length=1)
+    """Floors: the oldest glibc that a wheel must load on."""
+    arch: tuple[Arch, ...] = (Arch.X86_64, Arch.AARCH64)
+    accelerator: tuple[Accelerator, ...] = (Accelerator.CPU,)
+    default: Selection = Selection()
+
+
+class Option(Value):
+    """A switch of the upstream build system. One that the build ignores fails the build."""
+
+    type: Literal["bool", "string"] = "bool"
+    default: bool | Text
+    per_accelerator: dict[Accelerator, bool | Text] = {}
+    """Values that differ from the default for some accelerators."""
+    cmake: Text | None = None
+    """The CMake variable that it sets."""
+    env: Text | None = None
+    """The environment variable that it sets."""
+    when: VersionRange | None = None
+    summary: str = ""
+
+    @model_validator(mode="after")
+    def _coherent(self) -> "Option":
+        if (self.cmake is None) == (self.env is None):
+            raise ValueError("an option sets either a cmake variable or an env variable: name one")
+        wanted = bool if self.type == "bool" else str
+        for value in (self.default, *self.per_accelerator.values()):
+            if not isinstance(value, wanted):
+                raise ValueError(f"value {value!r} does not fit type = {self.type!r}")
+        return self
+
+    def value_for(self, accelerator: Accelerator) -> str:
+        """The text that the build system gets."""
+        value = self.per_accelerator.get(accelerator, self.default)
+        if isinstance(value, bool):
+            return "ON" if value else "OFF"
+        return value
+
+
+class Patch(Value):
+    """A change to the source, applied without fuzz."""
+
+    id: Name
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.patch$")]
+    """A file in ``patches/<recipe>/``."""
+    when: VersionRange | None = None
+    upstream: Text | None = None
+    """Where upstream discusses or fixed it: ``owner/repository#123``."""
+    why: Text
+
+
+class Build(Value):
+    """How the source becomes a wheel."""
+
+    root: Text = "debian"
+    """A family of builder roots (``debian``, ``pypa``) or the id of one root."""
+    debian: tuple[Text, ...] = ()
+    """Debian packages that the build needs, beside a compiler."""
+    requires: tuple[Text, ...] = ()
+    """Build requirements beside those of the source's own pyproject.toml."""
+    environment: dict[str, str] = {}
+    config_settings: dict[str, str | tuple[str, ...]] = {}
+    """Config settings for the build back end (PEP 517)."""
+
+
+class Audit(Value):
+    """What the finished wheel must show."""
+
+    host_libraries: tuple[Text, ...] = ()
+    """Sonames (globs) that the host supplies; they are never copied into the wheel."""
+    imports: tuple[Text, ...] = Field(default=(), alias="import")
+    """Modules that must import in a clean environment."""
+    run: tuple[tuple[Text, ...], ...] = ()
+    """Commands of the wheel that must start and exit with 0."""
+
+
+class Recipe(Value):
+    """``recipes/<name>.toml``: what a package is, where it lies, how it is built."""
+
+    recipe_schema: Literal[1] = Field(alias="schema")
+    name: Name
+    summary: Text
+    license: Text
+    """SPDX expression of upstream's licence."""
+    homepage: Text | None = None
+    default_version: WheelVersion
+    distribution: Distribution
+    versions: dict[WheelVersion, Release] = Field(min_length=1)
+    targets: Targets
+    options: dict[Name, Option] = {}
+    patches: tuple[Patch, ...] = ()
+    build: Build = Build()
+    audit: Audit = Audit()
+
+    def options_for(self, version: str, accelerator: Accelerator) -> dict[str, tuple[Option, str]]:
+        """The options that exist in ``version``, with their values."""
+        return {
+            name: (option, option.value_for(accelerator))
+            for name, option in sorted(self.options.items())
+            if applies(option.when, version)
+        }
+
+    def patches_for(self, version: str) -> tuple[Patch, ...]:
+        return tuple(patch for patch in self.patches if applies(patch.when, version))
+
+
+class Target(Value):
+    """One cell of a recipe: what exactly one wheel is built for."""
+
+    recipe: Name
+    version: WheelVersion
+    python: PythonVersion
+    glibc: Glibc
+    arch: Arch
+    accelerator: Accelerator
+    root: Text
+    """The id of the builder root."""
+
+    @property
+    def python_tag(self) -> str:
+        return python_tag(self.python)
+
+    @property
+    def platform_tag(self) -> str:
+        return platform_tag(self.glibc, self.arch)
+
+    @property
+    def id(self) -> str:
+        """``cp311-manylinux_2_39_x86_64-cpu``."""
+        return f"{self.python_tag}-{self.platform_tag}-{self.accelerator}"
+
+    @property
+    def title(self) -> str:
+        """``dlslime 0.1.7 cp311-manylinux_2_39_x86_64-cpu``."""
+        return f"{self.recipe} {self.version} {self.id}"

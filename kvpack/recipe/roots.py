@@ -1,0 +1,82 @@
+"""Which builder roots exist and which one a target gets: data in ``roots.toml``."""
+
+import tomllib
+from importlib.resources import files
+from typing import Literal
+
+from pydantic import Field
+
+from kvpack.base import Glibc, Name, PythonVersion, Text, Value
+from kvpack.names import version_key
+
+
+class RootKind(Value):
+    """One builder root that kvpack can make or obtain."""
+
+    id: Text
+    family: Literal["debian", "pypa"]
+    glibc: Glibc
+    """The glibc of its userland: what is built in it needs no newer one."""
+    python: tuple[PythonVersion, ...]
+    suite: Name | None = None
+    image: Text | None = None
+
+
+class DebianBase(Value):
+    packages: tuple[Text, ...]
+    python_packages: tuple[Text, ...]
+    exclude: tuple[Text, ...]
+    links: dict[str, str]
+
+
+class Tools(Value):
+    """Requirements of kvpack's own, locked for every recipe."""
+
+    host_python: PythonVersion
+    host: tuple[Text, ...]
+    root: tuple[Text, ...]
+    build: tuple[Text, ...]
+
+
+class Roots(Value):
+    """The content of ``roots.toml``."""
+
+    roots_schema: Literal[1] = Field(alias="schema")
+    root: tuple[RootKind, ...]
+    debian: DebianBase
+    tools: Tools
+
+    def get(self, root_id: str) -> RootKind:
+        """The root with this id.
+
+        :raises KeyError: if there is none.
+        """
+        for kind in self.root:
+            if kind.id == root_id:
+                return kind
+        raise KeyError(root_id)
+
+    def matching(self, wanted: str) -> tuple[RootKind, ...]:
+        """Roots of a family, or the one with this id, oldest glibc first."""
+        found = [kind for kind in self.root if wanted in {kind.family, kind.id}]
+        return tuple(sorted(found, key=lambda kind: version_key(kind.glibc)))
+
+    def pick(self, wanted: str, python: str, glibc: str) -> RootKind | None:
+        """The newest matching root that is not above the floor and has the Python."""
+        floor = version_key(glibc)
+        fitting = [
+            kind
+            for kind in self.matching(wanted)
+            if version_key(kind.glibc) <= floor and python in kind.python
+        ]
+        return fitting[-1] if fitting else None
+
+    def names(self) -> list[str]:
+        """What a recipe may write as ``build.root``."""
+        return sorted({kind.family for kind in self.root} | {kind.id for kind in self.root})
+
+
+def load_roots() -> Roots:
+    """Read the packaged ``roots.toml``."""
+    text = files("kvpack.recipe").joinpath("roots.toml").read_text(encoding="utf-8")
+    return Roots.model_validate(tomllib.loads(text))

@@ -1,0 +1,276 @@
+"""The store: content-addressed blobs, action records and scratch space of one machine.
+
+Layout below the store's folder::
+
+    blobs/sha256/ab/<digest>    read-only bytes under their own digest
+    partial/<digest>            a download that was cut; resumed under its lock
+    actions/<key>.json          what a build with this key gave
+    cells/<cell>.json           the newest key of a recipe's target, for ``why`` and times
+    logs/<key>.log              the full log of the newest build with this key
+    locks/<name>                advisory locks (``flock``): they die with their process
+    tmp/<name>/                 scratch; a folder whose lock is free is left over and removed
+
+Nothing in it is edited in place. Several kvpack processes may use one store at once.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kvpack.errors import DigestMismatch, StoreCorrupt
+from kvpack.names import Sha256
+from kvpack.tools.files import (
+    CHUNK,
+    atomic_write,
+    disk_full_at,
+    is_locked,
+    locked,
+    place_file,
+    remove_tree,
+    sha256_file,
+    sha256_of,
+)
+
+CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# a kvpack store; see https://bford.info/cachedir/\n"
+
+
+def default_store() -> Path:
+    """``$KVPACK_STORE``, else ``kvpack`` in the user's cache folder (XDG)."""
+    if named := os.environ.get("KVPACK_STORE"):
+        return Path(named)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "kvpack"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a folder of the store holds: entries and bytes."""
+
+    entries: int
+    size: int
+
+
+class Store:
+    """One store folder. Cheap to create; folders appear when they are first written."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    # -- blobs -----------------------------------------------------------------------------
+
+    def blob_path(self, digest: str) -> Path:
+        """Where the bytes with this digest lie, or would lie."""
+        return self.root / "blobs" / "sha256" / digest[:2] / digest
+
+    def has(self, digest: str) -> bool:
+        return self.blob_path(digest).is_file()
+
+    def partial_path(self, digest: str) -> Path:
+        """Where a download of this digest is gathered. Hold ``lock(f"blob-{digest}")``."""
+        return self.root / "partial" / digest
+
+    def add_bytes(self, data: bytes) -> Sha256:
+        """Keep bytes; the same bytes twice are one blob.
+
+        :raises DiskFull: if the device is full; the store stays as it was.
+        """
+        digest = sha256_of(data)
+        target = self.blob_path(digest)
+        if not target.is_file():
+            self._prepare()
+            with atomic_write(target, mode=0o444) as stream:
+                stream.write(data)
+        return digest
+
+    def add_file(self, source: Path, *, expected: str | None = None) -> Sha256:
+        """Keep a copy of a file's bytes.
+
+        :raises DigestMismatch: if they are not the ``expected`` ones; nothing is kept.
+        :raises DiskFull: if the device is full; the store stays as it was.
+        """
+        digest = sha256_file(source)
+        if expected is not None and digest != expected:
+            raise DigestMismatch(
+                f"{source} has sha256 {digest}, expected {expected}",
+                cause="the file was changed, or is another file of the same name",
+                hint="remove it and run the same command again",
+            )
+        target = self.blob_path(digest)
+        if not target.is_file():
+            self._prepare()
+            with atomic_write(target, mode=0o444) as stream, source.open("rb") as original:
+                shutil.copyfileobj(original, stream, CHUNK)
+        return digest
+
+    def adopt(self, partial: Path, digest: str) -> Path:
+        """Move a finished, verified download into its place as a blob, atomically."""
+        target = self.blob_path(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.chmod(0o444)
+        partial.replace(target)
+        return target
+
+    def read(self, digest: str) -> bytes:
+        """A blob's bytes, verified.
+
+        :raises StoreCorrupt: if the bytes do not match their name; the blob is removed.
+        """
+        path = self.blob_path(digest)
+        data = path.read_bytes()
+        if sha256_of(data) != digest:
+            raise self._corrupt(path, digest)
+        return data
+
+    def check(self, digest: str) -> Path:
+        """The path of a blob whose bytes were just verified.
+
+        :raises StoreCorrupt: if the bytes do not match their name; the blob is removed.
+        """
+        path = self.blob_path(digest)
+        if sha256_file(path) != digest:
+            raise self._corrupt(path, digest)
+        return path
+
+    def place(self, digest: str, target: Path) -> None:
+        """Copy a verified blob to a path outside the store, atomically.
+
+        :raises StoreCorrupt: if the bytes do not match their name; the blob is removed.
+        """
+        place_file(self.check(digest), target)
+
+    def _corrupt(self, path: Path, digest: str) -> StoreCorrupt:
+        path.unlink(missing_ok=True)
+        return StoreCorrupt(
+            f"the store's blob {digest} does not hold the bytes of its name",
+            cause="the disk, or a program other than kvpack, changed the file; it was removed",
+            hint="run the same command again: it is fetched or built anew; "
+            "kvpack store verify checks all other blobs",
+        )
+
+    # -- records ---------------------------------------------------------------------------
+
+    def read_record(self, kind: str, name: str) -> dict[str, Any] | None:
+        """The JSON record ``name``, or ``None`` where there is none or it cannot be read."""
+        try:
+            record = json.loads((self.root / kind / f"{name}.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+        return record if isinstance(record, dict) else None
+
+    def write_record(self, kind: str, name: str, record: dict[str, Any]) -> None:
+        """Write a JSON record atomically. Write it last: a record promises its blobs."""
+        self._prepare()
+        with atomic_write(self.root / kind / f"{name}.json") as stream:
+            stream.write(json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")
+
+    def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """All records of a kind, by name."""
+        for path in sorted((self.root / kind).glob("**/*.json")):
+            name = path.relative_to(self.root / kind).as_posix().removesuffix(".json")
+            record = self.read_record(kind, name)
+            if record is not None:
+                yield name, record
+
+    def remove_record(self, kind: str, name: str) -> None:
+        (self.root / kind / f"{name}.json").unlink(missing_ok=True)
+
+    def log_path(self, key: str) -> Path:
+        path = self.root / "logs" / f"{key}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # -- locks and scratch -----------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[bool]:
+        """Hold the store's lock ``name``; yields whether another process held it before."""
+        self._prepare()
+        with locked(self.root / "locks" / name) as waited:
+            yield waited
+
+    @contextlib.contextmanager
+    def scratch(self, purpose: str) -> Iterator[Path]:
+        """A temporary folder on the store's device, removed at the end.
+
+        Its lock is held while it is used: what a killed process left is told from what is in use.
+        """
+        self._prepare()
+        self.remove_leftovers()
+        name = f"{purpose}-{secrets.token_hex(4)}"
+        folder = self.root / "tmp" / name
+        lock = self.root / "tmp" / f"{name}.lock"
+        with locked(lock), disk_full_at(folder):
+            folder.mkdir(parents=True)
+            try:
+                yield folder
+            finally:
+                remove_tree(folder)
+                lock.unlink(missing_ok=True)
+
+    def remove_leftovers(self) -> list[str]:
+        """Remove scratch folders whose process is gone; their names are returned."""
+        removed = []
+        for folder in (self.root / "tmp").glob("*"):
+            if not folder.is_dir():
+                continue
+            lock = folder.with_name(f"{folder.name}.lock")
+            if not is_locked(lock):
+                remove_tree(folder)
+                lock.unlink(missing_ok=True)
+                removed.append(folder.name)
+        return removed
+
+    def _prepare(self) -> None:
+        tag = self.root / "CACHEDIR.TAG"
+        if not tag.exists():
+            with atomic_write(tag) as stream:
+                stream.write(CACHEDIR_TAG.encode())
+
+    # -- care ------------------------------------------------------------------------------
+
+    def blobs(self) -> Iterator[Sha256]:
+        for path in sorted((self.root / "blobs" / "sha256").glob("??/*")):
+            if not path.name.startswith("."):
+                yield Sha256(path.name)
+
+    def verify(self, *, repair: bool = False) -> list[Sha256]:
+        """Blobs whose bytes do not match their name. ``repair`` removes them."""
+        bad = [digest for digest in self.blobs() if sha256_file(self.blob_path(digest)) != digest]
+        if repair:
+            for digest in bad:
+                self.blob_path(digest).unlink(missing_ok=True)
+        return bad
+
+    def usage(self) -> dict[str, Usage]:
+        """Entries and bytes per folder of the store."""
+        found = {}
+        for folder in ("blobs", "partial", "actions", "cells", "logs", "roots", "tmp"):
+            files = [path for path in (self.root / folder).rglob("*") if path.is_file()]
+            found[folder] = Usage(len(files), sum(path.stat().st_size for path in files))
+        return found
+
+    def collect(self, keep: Iterable[str]) -> Usage:
+        """Remove every blob that is not in ``keep``, and what killed processes left.
+
+        :returns: how many files went, and their bytes.
+        """
+        kept = set(keep)
+        gone = [self.blob_path(digest) for digest in self.blobs() if digest not in kept]
+        gone += [
+            path
+            for path in (self.root / "partial").glob("*")
+            if not is_locked(self.root / "locks" / f"blob-{path.name}")
+        ]
+        size = 0
+        for path in gone:
+            with contextlib.suppress(FileNotFoundError):
+                size += path.stat().st_size
+                path.unlink()
+        self.remove_leftovers()
+        return Usage(len(gone), size)
