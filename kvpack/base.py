@@ -15,12 +15,15 @@ def _kebab(name: str) -> str:
 
 
 class Value(BaseModel):
-    """A frozen value: unknown keys are faults, keys are kebab-case in files."""
+    """A frozen value: unknown keys are faults, keys are kebab-case in files.
+
+    Strings below attributes document them; ``kvpack schema`` reads them from the source. pydantic
+    could (``use_attribute_docstrings``), but does so at every start, which takes 60 ms.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         alias_generator=_kebab,
         populate_by_name=True,
     )
@@ -42,7 +45,36 @@ def faults_of(error: ValidationError, model: type[BaseModel], place: str) -> lis
 
     :param place: the file, as the user knows it.
     """
-    return [_fault(dict(item), model, place) for item in error.errors(include_url=False)]
+    found: dict[tuple[object, ...], dict[str, Any]] = {}
+    for item in error.errors(include_url=False):
+        path = tuple(item["loc"])
+        if path and path[-1] == "[key]":  # the key of a table is wrong, not what it holds
+            path = path[:-1]
+        if item["type"] == "too_short" and item.get("input"):
+            continue  # its items are wrong, and that is said for each
+        branch = str(path[-1]) if path else ""
+        if item["type"] in _TYPES and (branch in _BRANCHES or branch.endswith("]")):
+            path = path[:-1]  # one entry for each type that is possible: told as one fault
+            if (before := found.get(path)) is not None:
+                before["possible"] += [item["type"]]
+                continue
+        found.setdefault(path, {**item, "loc": path, "possible": [item["type"]]})
+    return [_fault(item, model, place) for item in found.values()]
+
+
+_TYPES = {
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "dict_type": "a table",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "model_type": "a table",
+    "string_type": "a string",
+    "tuple_type": "a list",
+}
+"""What TOML calls the types that pydantic asks for."""
+_BRANCHES = {"bool", "str", "constrained-str"}
+"""What pydantic appends to the path of a value that may be of several types."""
 
 
 def _fault(item: dict[str, Any], model: type[BaseModel], place: str) -> Fault:
@@ -59,19 +91,47 @@ def _fault(item: dict[str, Any], model: type[BaseModel], place: str) -> Fault:
     if kind == "missing":
         return Fault(place=where, message="required, but missing", hint=f"add {path[-1]!r} here")
     if kind in {"enum", "literal_error"}:
-        choices = re.findall(r"'([^']+)'", str(item.get("ctx", {}).get("expected", "")))
+        expected = str(item.get("ctx", {}).get("expected", ""))
+        choices = re.findall(r"'([^']+)'", expected) or [expected]
         return Fault(
             place=where,
-            message=f"{value!r} is not one of the values that are possible here",
+            message=f"{_shown(value)} is not one of the values that are possible here",
             hint=did_you_mean(str(value), choices),
         )
     if kind == "string_pattern_mismatch":
-        hint = _PATTERN_HINTS.get(str(item.get("ctx", {}).get("pattern")), str(item["msg"]))
-        return Fault(place=where, message=f"{value!r} has the wrong form", hint=hint)
+        pattern = str(item.get("ctx", {}).get("pattern"))
+        hint = _PATTERN_HINTS.get(pattern, f"it must match {pattern}")
+        return Fault(place=where, message=f"{_shown(value)} has the wrong form", hint=hint)
+    return Fault(place=where, message=_message(item), hint=_type_hint(item))
+
+
+def _message(item: dict[str, Any]) -> str:
+    kind, shown = item["type"], _shown(item.get("input"))
+    if kind in _TYPES:
+        possible = dict.fromkeys(_TYPES[name] for name in item["possible"])
+        return f"must be {' or '.join(possible)} (found {shown})"
+    if kind in {"too_short", "string_too_short"}:
+        return "must not be empty"
     text = str(item["msg"]).removeprefix("Value error, ")
-    shown = repr(value)
-    suffix = f" (found {shown})" if kind != "value_error" and len(shown) <= _SHOWN else ""
-    return Fault(place=where, message=f"{text}{suffix}")
+    return text if kind == "value_error" else f"{text} (found {shown})"
+
+
+def _type_hint(item: dict[str, Any]) -> str:
+    value, possible = item.get("input"), item["possible"]
+    if "string_type" in possible and isinstance(value, int | float) and not isinstance(value, bool):
+        return f'write it in quotes: "{_shown(value)}"'
+    if "tuple_type" in possible and isinstance(value, str):
+        return f"write it in brackets: [{_shown(value)}]"
+    return ""
+
+
+def _shown(value: object) -> str:
+    """A value as messages show it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits (hexadecimal in TOML) has no text
+        return "a very long number"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
 _SHOWN = 80
@@ -103,12 +163,13 @@ def _keys_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
             for outer in found
             for name, field in outer.model_fields.items()
             if part in {name, field.alias}
-            for inner in _models_in(field.annotation)
+            for inner in models_in(field.annotation)
         ] or found  # an index or a free key stays on the models that its container holds
     return [field.alias or name for outer in found for name, field in outer.model_fields.items()]
 
 
-def _models_in(annotation: object) -> list[type[BaseModel]]:
+def models_in(annotation: object) -> list[type[BaseModel]]:
+    """The models that a field's annotation can hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [model for part in get_args(annotation) for model in _models_in(part)]
+    return [model for part in get_args(annotation) for model in models_in(part)]

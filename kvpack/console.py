@@ -1,4 +1,4 @@
-"""The face: steps with times on stderr, live on a terminal, folded in CI logs; results on stdout."""
+"""The face: steps with times on stderr, live or folded in CI logs; results on stdout."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from kvpack.errors import KvpackError
 
@@ -82,7 +82,13 @@ class Console:
 
         colored = wants_color(self.out, self.color)
         width = None if self.out.isatty() else 10_000
-        rich = Rich(file=self.out, width=width, no_color=not colored, highlight=False)
+        rich = Rich(
+            file=self.out,
+            width=width,
+            force_terminal=colored,  # else rich reads FORCE_COLOR on its own, against --color
+            no_color=not colored,
+            highlight=False,
+        )
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
         for column in columns:
             table.add_column(column, overflow="fold")
@@ -120,7 +126,7 @@ class _Step:
         self.shown = ""
         self.folding = False
 
-    def __enter__(self) -> "_Step":
+    def __enter__(self) -> Self:
         self.start = time.monotonic()
         console = self.console
         if console.verbosity < NORMAL:
@@ -159,12 +165,10 @@ class _Step:
 
     def progress(self, done: int, total: int, unit: str) -> None:
         if self.status:
-            amount = (
-                f"{human_size(done)} of {human_size(total)}"
-                if unit == "B"
-                else f"{done} of {total}"
+            amount, whole = (
+                (human_size(done), human_size(total)) if unit == "B" else (str(done), str(total))
             )
-            self._update(amount)
+            self._update(f"{amount} of {whole}" if total else amount)
 
     def line(self, text: str) -> None:
         if self.folding or self.console.verbosity >= VERBOSE:

@@ -1,6 +1,6 @@
 """Progress as a port: stages tell what they do, a face decides how it looks."""
 
-from typing import Protocol
+from typing import Protocol, Self
 
 
 class Reporter(Protocol):
@@ -26,7 +26,7 @@ class Reporter(Protocol):
 class Step(Protocol):
     """A running step."""
 
-    def __enter__(self) -> "Step": ...
+    def __enter__(self) -> Self: ...
     def __exit__(self, *exc: object) -> None: ...
 
     def progress(self, done: int, total: int, unit: str) -> None:
@@ -55,7 +55,7 @@ class Silent:
 
 
 class SilentStep:
-    def __enter__(self) -> "SilentStep":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -7,11 +7,22 @@ network, no folder of the host and nothing of the build.
 
 import io
 import json
+import os
 import tarfile
+import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, Literal
+
+from installer import install
+from installer.destinations import WheelDestination
+from installer.exceptions import InstallerError
+from installer.records import RecordEntry
+from installer.scripts import Script
+from installer.sources import WheelFile
+from installer.utils import Scheme
 
 from kvpack.audit.model import Finding, Severity, WheelFacts
 from kvpack.errors import WheelInvalid
@@ -22,7 +33,7 @@ from kvpack.tools.process import Command, run
 
 HOME = "/clean"
 """The clean environment inside the container."""
-SMOKE = 1
+SMOKE = 2
 """Part of the digest under which a result is remembered."""
 TIMEOUT = 600.0
 """Seconds for all of it."""
@@ -103,13 +114,13 @@ def _environment(tar: tarfile.TarFile, wheel: Path, trial: Trial) -> None:
         _install(tar, name, path, trial.python)
 
 
-class _TarDestination:
+class _TarDestination(WheelDestination):
     """``installer``'s destination port, writing into the tar stream."""
 
     def __init__(self, tar: tarfile.TarFile, python: str) -> None:
         self.tar = tar
         site = f"{HOME}/lib/python{python}/site-packages"
-        self.schemes = {
+        self.schemes: dict[str, str] = {
             "purelib": site,
             "platlib": site,
             "scripts": f"{HOME}/bin",
@@ -117,19 +128,21 @@ class _TarDestination:
             "data": HOME,
         }
 
-    def write_script(self, name: str, module: str, attr: str, section: str) -> Any:  # noqa: ANN401
-        from installer.records import RecordEntry  # noqa: PLC0415
-        from installer.scripts import Script  # noqa: PLC0415
-
-        kind = "gui" if section == "gui" else "console"
-        script = Script(name, module, attr, kind)
+    def write_script(
+        self, name: str, module: str, attr: str, section: Literal["console", "gui"]
+    ) -> RecordEntry:
+        script = Script(name, module, attr, section)
         made, data = script.generate(f"{HOME}/bin/python", "posix")
         _add(self.tar, f"{HOME}/bin/{made}", data, 0o755)
         return RecordEntry(made, None, None)
 
-    def write_file(self, scheme: str, path: Any, stream: Any, is_executable: bool) -> Any:  # noqa: ANN401, FBT001
-        from installer.records import RecordEntry  # noqa: PLC0415
-
+    def write_file(
+        self,
+        scheme: Scheme,
+        path: str | os.PathLike[str],
+        stream: BinaryIO,
+        is_executable: bool,  # noqa: FBT001  # installer's port
+    ) -> RecordEntry:
         data = stream.read()
         if scheme == "scripts" and data.startswith(b"#!python"):
             data = f"#!{HOME}/bin/python".encode() + data[len(b"#!python") :]
@@ -137,32 +150,32 @@ class _TarDestination:
         _add(self.tar, f"{self.schemes[scheme]}/{path}", data, mode)
         return RecordEntry(str(path), None, None)
 
-    def finalize_installation(self, scheme: str, record_file_path: str, records: Any) -> None:  # noqa: ANN401
+    def finalize_installation(
+        self,
+        scheme: Scheme,
+        record_file_path: str,
+        records: Iterable[tuple[Scheme, RecordEntry]],
+    ) -> None:
         """RECORD is left out: nothing uninstalls here."""
 
 
+class _Named(WheelFile):
+    """A wheel under its own name: a blob of the store is not called as the wheel is."""
+
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        archive.filename = name
+        super().__init__(archive)
+
+
 def _install(tar: tarfile.TarFile, name: str, path: Path, python: str) -> None:
-    import zipfile  # noqa: PLC0415
-
-    from installer import install  # noqa: PLC0415
-    from installer.exceptions import InstallerError  # noqa: PLC0415
-    from installer.sources import WheelFile  # noqa: PLC0415
-
-    class Named(WheelFile):
-        """A blob of the store is not called as the wheel is."""
-
-        def __init__(self, archive: zipfile.ZipFile) -> None:
-            archive.filename = name
-            super().__init__(archive)
-
     try:
         with zipfile.ZipFile(path) as archive:
-            install(Named(archive), _TarDestination(tar, python), {})
+            install(_Named(archive, name), _TarDestination(tar, python), {})
     except (InstallerError, zipfile.BadZipFile, ValueError) as error:
         raise WheelInvalid(
             f"{name} cannot be installed: {error}",
             cause="it contradicts itself",
-            hint="kvpack audit",
+            hint=f"kvpack audit {name} names every fault",
         ) from error
 
 

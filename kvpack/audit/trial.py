@@ -16,7 +16,7 @@ LIMIT = 120
 """Seconds for one program."""
 
 
-def say(check: str, what: str, ok: bool, text: str = "") -> None:  # noqa: FBT001
+def say(check: str, what: str, *, ok: bool, text: str = "") -> None:
     sys.stdout.write(json.dumps({"check": check, "what": what, "ok": ok, "text": text}) + "\n")
     sys.stdout.flush()
 
@@ -30,33 +30,35 @@ def try_import(module: str) -> None:
 def try_program(path: str) -> None:
     """Let the loader resolve everything that an ELF program needs (ld.so(8))."""
     try:
-        done = subprocess.run(  # noqa: UP022
+        done = subprocess.run(
             [path], env={**os.environ, "LD_TRACE_LOADED_OBJECTS": "1", "LD_WARN": "1",
                          "LD_BIND_NOW": "1"},
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, check=False,
         )  # fmt: skip
-    except OSError as error:
-        say("run", path, False, str(error))
+    except (OSError, subprocess.TimeoutExpired) as error:
+        say("run", path, ok=False, text=str(error))
         return
     text = done.stdout.decode(errors="replace")
     bad = [x.strip() for x in text.splitlines() if "not found" in x or "undefined symbol" in x]
-    say("run", path, not bad, "; ".join(bad))
+    if done.returncode < 0:
+        bad.append("signal %d" % -done.returncode)
+    say("run", path, ok=not bad, text="; ".join(bad))
 
 
 def run(check: str, what: str, words: list[str], extra: dict[str, str]) -> None:
     try:
-        done = subprocess.run(  # noqa: UP022
+        done = subprocess.run(
             words, env={**os.environ, **extra}, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        say(check, what, False, str(error))
+        say(check, what, ok=False, text=str(error))
         return
     lines = done.stdout.decode(errors="replace").strip().splitlines()
     ended = (
         "exit code %d" % done.returncode if done.returncode >= 0 else "signal %d" % -done.returncode
     )
-    say(check, what, done.returncode == 0, "%s: %s" % (ended, " | ".join(lines[-4:])))
+    say(check, what, ok=done.returncode == 0, text="%s: %s" % (ended, " | ".join(lines[-4:])))
 
 
 def main() -> int:
@@ -70,7 +72,7 @@ def main() -> int:
         for words in order["commands"]:
             run("run", " ".join(words), words, {})
     except Exception:  # noqa: BLE001  # whatever it is, it is reported
-        say("run", "trial.py", False, traceback.format_exc(limit=2))
+        say("run", "trial.py", ok=False, text=traceback.format_exc(limit=2))
     sys.stdout.write(json.dumps({"done": True}) + "\n")
     return 0
 

@@ -33,10 +33,10 @@ def compare_wheels(first: Path, second: Path) -> list[Difference]:
 
 
 def _members(one: zipfile.ZipFile, two: zipfile.ZipFile) -> Iterator[Difference]:
-    names = sorted({*one.namelist(), *two.namelist()})
-    for name in names:
-        if name not in one.namelist() or name not in two.namelist():
-            where = "first" if name in one.namelist() else "second"
+    here, there = set(one.namelist()), set(two.namelist())
+    for name in sorted(here | there):
+        if name not in here or name not in there:
+            where = "first" if name in here else "second"
             yield Difference(name, "only in one", f"only in the {where} build")
             continue
         a, b = one.getinfo(name), two.getinfo(name)
@@ -90,10 +90,15 @@ def _path_in(a: bytes, b: bytes) -> str | None:
     return None
 
 
+_DATE = re.compile(
+    rb"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d|"
+    rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d{4}"
+)
+
+
 def _dates(a: bytes, b: bytes) -> str | None:
     """``__DATE__``, ``__TIME__`` and ISO dates that differ."""
-    pattern = rb"\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d|(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ \d]\d \d{4}"
-    one, two = re.findall(pattern, a), re.findall(pattern, b)
+    one, two = _DATE.findall(a), _DATE.findall(b)
     if one and two and one != two:
         return f"{one[0].decode()} and {two[0].decode()}"
     return None

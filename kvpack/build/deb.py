@@ -1,9 +1,10 @@
-"""Reads Debian packages: an ar archive of control.tar and data.tar (deb(5)). Runs nothing of them."""
+"""Reads Debian packages: ar archives of control.tar and data.tar (deb(5)). Runs nothing."""
 
 import gzip
 import io
 import lzma
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from kvpack.errors import ArchiveUnsafe, Fault, RootFailed
 
 _AR_MAGIC = b"!<arch>\n"
 _HEADER = 60
+_DAMAGE = (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile)
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,14 @@ class Deb:
             for info in tar:
                 if info.name.removeprefix("./") == "control":
                     stream = tar.extractfile(info)
-                    return stream.read().decode() if stream else ""
+                    return self._text(stream.read()) if stream else ""
         raise self._damaged("has no control file")
+
+    def _text(self, data: bytes) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise self._damaged("has a control file that is not UTF-8") from None
 
     @contextmanager
     def data(self) -> Iterator[tarfile.TarFile]:
@@ -51,9 +59,12 @@ class Deb:
             window = io.BytesIO(stream.read(size))
             try:
                 opened = self._decompress(window, name)
-                with opened, tarfile.open(fileobj=opened, mode="r|") as tar:
+                with (
+                    opened,
+                    tarfile.open(fileobj=opened, mode="r|", encoding="utf-8") as tar,
+                ):
                     yield tar
-            except (tarfile.TarError, lzma.LZMAError, EOFError, gzip.BadGzipFile) as error:
+            except _DAMAGE as error:
                 raise self._damaged(f"{name} is damaged: {error}") from error
 
     def _seek(self, stream: IO[bytes], prefix: str) -> tuple[str, int]:
@@ -65,6 +76,8 @@ class Deb:
                 size = int(header[48:58])
             except ValueError:
                 raise self._damaged("has a broken ar header") from None
+            if size < 0:  # would be read for ever
+                raise self._damaged("has a broken ar header")
             if name.startswith(prefix):
                 return name, size
             stream.seek(size + size % 2, io.SEEK_CUR)

@@ -112,9 +112,7 @@ _ORDER = ("schema", "recipe", "target", "lock", "source", "patches", "build-requ
 
 
 def _differences(
-    old: Any,
-    new: Any,
-    path: tuple[str, ...],  # noqa: ANN401  # JSON of any shape
+    old: object, new: object, path: tuple[str, ...]
 ) -> list[tuple[tuple[str, ...], Any, Any]]:
     if old == new:
         return []

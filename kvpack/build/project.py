@@ -5,6 +5,7 @@ folder, as cibuildwheel copies its working directory to ``/project``.
 """
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from importlib.resources import files
@@ -17,7 +18,7 @@ from kvpack.build.model import BuildPlan, Workshop
 from kvpack.build.sbom import sbom
 from kvpack.errors import PatchFailed
 from kvpack.tools.engine import Engine
-from kvpack.tools.files import canonical_json, place_file
+from kvpack.tools.files import canonical_json, place_file, sha256_file
 
 INPUTS = "kvpack-inputs"
 PATCH_MARK = "kvpack: patch failed:"
@@ -68,8 +69,6 @@ def lay_out(
 
 
 def _check_patch(path: Path, sha256: str, plan: BuildPlan) -> None:
-    from kvpack.tools.files import sha256_file  # noqa: PLC0415
-
     found = sha256_file(path)
     if found != sha256:
         raise PatchFailed(
@@ -81,10 +80,9 @@ def _check_patch(path: Path, sha256: str, plan: BuildPlan) -> None:
 
 def _before_build(plan: BuildPlan, shop: Workshop) -> str:
     """Install the locked build requirements, hashes checked by pip; then patch without fuzz."""
-    lines = [
-        "python -m pip install --quiet --no-index --no-deps --no-compile --require-hashes "
-        f"--find-links /project/{INPUTS}/wheels -r /project/{INPUTS}/requirements.txt"
-    ]
+    install = "python -m pip install --quiet --no-index --no-deps --no-compile --require-hashes"
+    where = f"--find-links /project/{INPUTS}/wheels -r /project/{INPUTS}/requirements.txt"
+    lines = [f"{install} {where}"]
     for patch in plan.inputs.patches:
         quoted = shlex.quote(patch.file)
         lines.append(
@@ -131,17 +129,24 @@ def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
         if option.env:
             found[option.env] = value
         else:
-            defines.append(f"-D{option.cmake}={value}")
+            define = f"-D{option.cmake}={value}"
+            # Back ends split CMAKE_ARGS as a shell does, some only at spaces: quote in need only.
+            defines.append(shlex.quote(define) if re.search(r"[\s'\"\\]", value) else define)
     if defines:
         found["CMAKE_ARGS"] = " ".join([found.get("CMAKE_ARGS", ""), *defines]).strip()
     if shop.compiler_cache:
+        # No CCACHE_BASEDIR: it makes paths relative, and with them what __FILE__ leaves in a binary.
         found |= {
             "CCACHE_DIR": "/ccache",
-            "CCACHE_BASEDIR": source,
             "CMAKE_C_COMPILER_LAUNCHER": "ccache",
             "CMAKE_CXX_COMPILER_LAUNCHER": "ccache",
         }
     return found
+
+
+def _literal(value: str) -> str:
+    """What gives ``value`` itself: cibuildwheel puts it in double quotes and asks a shell."""
+    return re.sub(r'([\\"$`])', r"\\\1", value)
 
 
 def configuration(plan: BuildPlan, shop: Workshop, engine: Engine) -> str:
@@ -160,7 +165,7 @@ def configuration(plan: BuildPlan, shop: Workshop, engine: Engine) -> str:
             "disable-host-mount": True,
         },
         f"manylinux-{target.arch}-image": shop.image,
-        "environment": environment(plan, shop),
+        "environment": {k: _literal(v) for k, v in environment(plan, shop).items()},
         "before-build": f"sh /project/{INPUTS}/before-build.sh",
         "repair-wheel-command": f"sh /project/{INPUTS}/repair.sh {{wheel}} {{dest_dir}}",
         "audit-command": "",

@@ -4,6 +4,7 @@ import configparser
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,14 +69,33 @@ def _installed(wheels: Wheels, home: str, python: str) -> Iterator[File]:
     for wheel, path in sorted(wheels, key=lambda item: item[0].file):
         try:
             with zipfile.ZipFile(path) as archive:
+                _check_names(archive, wheel)
                 yield from _wheel(archive, home, python)
-        except zipfile.BadZipFile as error:
-            raise ArchiveUnsafe(
-                f"{wheel.file} is not a wheel",
-                cause="the lock names other bytes than a wheel",
-                hint=f"kvpack lock --upgrade {wheel.project}",
-                faults=[Fault(place=wheel.file, message=str(error))],
-            ) from error
+        except _DAMAGE as error:
+            raise _damaged(wheel, error) from error
+
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+
+
+def _damaged(wheel: LockedWheel, error: Exception) -> ArchiveUnsafe:
+    return ArchiveUnsafe(
+        f"{wheel.file} is not a wheel",
+        cause="the lock names other bytes than a wheel",
+        hint=f"kvpack lock --upgrade {wheel.project}",
+        faults=[Fault(place=wheel.file, message=str(error))],
+    )
+
+
+def _check_names(archive: zipfile.ZipFile, wheel: LockedWheel) -> None:
+    leaving = [n for n in archive.namelist() if n.startswith("/") or ".." in n.split("/")]
+    if leaving:
+        raise ArchiveUnsafe(
+            f"{wheel.file} has a member that leaves its folder",
+            cause="no wheel has one: it was made to write elsewhere",
+            hint=f"nothing was unpacked; compare it with what {wheel.project} publishes",
+            faults=[Fault(place=f"{wheel.file}: {n}", message="unsafe path") for n in leaving],
+        )
 
 
 def _wheel(archive: zipfile.ZipFile, home: str, python: str) -> Iterator[File]:
@@ -120,14 +140,12 @@ def _entry_points(text: str) -> Iterable[tuple[str, str, str, str]]:
 def unpack_pure(wheels: Wheels, folder: Path) -> None:
     """Unpack pure wheels into one folder that goes on ``PYTHONPATH``.
 
-    :raises ArchiveUnsafe: if a member would leave the folder.
+    :raises ArchiveUnsafe: if one is damaged, or a member would leave the folder.
     """
     for wheel, path in wheels:
-        with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-            for name in archive.namelist():
-                if name.startswith("/") or ".." in name.split("/"):
-                    raise ArchiveUnsafe(
-                        f"{wheel.file} has a member that leaves its folder",
-                        faults=[Fault(place=f"{wheel.file}: {name}", message="unsafe path")],
-                    )
-            archive.extractall(folder)
+        try:
+            with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
+                _check_names(archive, wheel)
+                archive.extractall(folder)
+        except _DAMAGE as error:
+            raise _damaged(wheel, error) from error

@@ -85,7 +85,7 @@ def write_root(
     :raises ArchiveUnsafe: if a locked package or wheel is damaged.
     """
     exclude = re.compile("|".join(fnmatch.translate(pattern) for pattern in debian.exclude))
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT) as tar:
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
         root = _Root(tar, exclude)
         for name in sorted(_MERGED):
             root.add(_folder(f"usr/{name}"))
@@ -114,7 +114,8 @@ def _own_files(
     yield File("var/lib/dpkg/status", "\n".join(root.status).encode())
     for package, paths in sorted(root.lists.items()):
         listed = "/.\n" + "".join(f"/{path}\n" for path in paths)
-        yield File(f"var/lib/dpkg/info/{package}.list", listed.encode())
+        content = listed.encode(errors="surrogateescape")  # names need not be UTF-8
+        yield File(f"var/lib/dpkg/info/{package}.list", content)
     wheels = [(wheel, blob(wheel.sha256)) for wheel in inputs.root_tools]
     yield from python_files(inputs.target.python, wheels)
     yield from tool_files(inputs.target.python, wheels)
@@ -130,7 +131,9 @@ def _accounts(root: _Root) -> Iterator[File]:
 def _add_deb(root: _Root, deb: Deb, name: str) -> None:
     stanza = deb.control().strip().splitlines()
     multi = "Multi-Arch: same" in stanza
-    arch = next(line[14:] for line in stanza if line.startswith("Architecture: "))
+    arch = next((line[14:] for line in stanza if line.startswith("Architecture: ")), None)
+    if arch is None:
+        raise _unsafe(deb, "control", "names no architecture")
     stanza.insert(1, "Status: install ok installed")
     root.status.append("\n".join(stanza) + "\n")
     listed = root.lists.setdefault(f"{name}:{arch}" if multi else name, [])
@@ -146,6 +149,8 @@ def _add_deb(root: _Root, deb: Deb, name: str) -> None:
 def _add_member(root: _Root, data: tarfile.TarFile, info: tarfile.TarInfo, deb: Deb) -> None:
     info.pax_headers = {}
     info.uname = info.gname = ""
+    if not info.isreg():
+        info.size = 0  # a size without content would break the stream
     if info.islnk():
         info.linkname = _merged(_clean(info.linkname, deb))
         if info.linkname not in root.seen:
@@ -164,10 +169,10 @@ def _add_member(root: _Root, data: tarfile.TarFile, info: tarfile.TarInfo, deb: 
 
 
 def _clean(name: str, deb: Deb) -> str:
-    path = posixpath.normpath(name.removeprefix("./")) if name.strip("./") else ""
+    path = posixpath.normpath(name.removeprefix("./"))
     if path.startswith(("/", "../")) or path == "..":
         raise _unsafe(deb, name, "leaves the root")
-    return path
+    return "" if path == "." else path
 
 
 def _merged(path: str) -> str:

@@ -158,7 +158,8 @@ def _one_wheel(plan: BuildPlan, output: Path, log: Path) -> Path:
     expected = f"{escaped(plan.distribution)}-{version}-"
     if len(wheels) != 1 or not wheels[0].name.startswith(expected):
         raise BuildFailed(
-            f"building {plan.title} left {[wheel.name for wheel in wheels]}, not one {expected}*.whl",
+            f"building {plan.title} left {[wheel.name for wheel in wheels]}, "
+            f"not one {expected}*.whl",
             cause="the source builds another distribution or version than the recipe says",
             hint=f"the full log is {log}",
         )

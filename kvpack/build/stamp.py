@@ -31,8 +31,8 @@ def escaped(name: str) -> str:
 def stamped_metadata(text: bytes, name: str, version: str) -> bytes:
     """METADATA with the distribution's name and the local version; nothing else changes."""
     head, gap, body = text.partition(b"\n\n")
-    head = re.sub(rb"(?m)^Name: .*$", b"Name: " + name.encode(), head, count=1)
-    head = re.sub(rb"(?m)^Version: .*$", b"Version: " + version.encode(), head, count=1)
+    head = re.sub(rb"(?mi)^Name:.*$", b"Name: " + name.encode(), head, count=1)
+    head = re.sub(rb"(?mi)^Version:.*$", b"Version: " + version.encode(), head, count=1)
     return head + gap + body
 
 
@@ -71,7 +71,8 @@ def stamp(wheel: Path, folder: Path, order: dict[str, object], evidence: Path) -
     parts = wheel.name[: -len(".whl")].split("-")
     with zipfile.ZipFile(wheel) as archive:
         members = read_members(archive)
-    info = next(m.partition("/")[0] for m in members if m.endswith(".dist-info/METADATA"))
+    # Packages that carry others within them (pip, setuptools) have deeper ones as well.
+    info = next(m[:-9] for m in members if re.match(r"[^/]+\.dist-info/METADATA$", m))
     old, new = info[: -len(".dist-info")], escaped(name) + "-" + version.replace("-", "_")
     members = {renamed(member, old, new): kept for member, kept in members.items()}
     info = new + ".dist-info"
@@ -82,7 +83,8 @@ def stamp(wheel: Path, folder: Path, order: dict[str, object], evidence: Path) -
             member = info + "/" + path.relative_to(evidence).as_posix()
             members[member] = (path.read_bytes(), 0o644)
     record = info + "/RECORD"
-    members.pop(record, None)
+    for old_record in ("", ".jws", ".p7s"):  # a signature of the old one would be wrong
+        members.pop(record + old_record, None)
     lines = sorted(record_line(member, data) for member, (data, _) in members.items())
     members[record] = (("\n".join([*lines, record + ",,"]) + "\n").encode(), 0o644)
     target = folder / "-".join([new, *parts[2:]])

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from kvpack.cli.context import Context
 from kvpack.cli.select import Selected, add_selectors
 from kvpack.console import human_size, human_time
-from kvpack.errors import Fault, KvpackError, NotReproducible
+from kvpack.errors import Fault, KvpackError, NotReproducible, UsageError
 
 if TYPE_CHECKING:
     from kvpack.build.model import BuildPlan
     from kvpack.cli.make import Delivered
+
+    Failure = tuple[BuildPlan, KvpackError]
 
 
 class Args(Selected):
@@ -49,10 +51,12 @@ def run(args: Args, context: Context) -> int:
     from kvpack.cli.select import plans
 
     done: list[Delivered] = []
-    failed: list[tuple[BuildPlan, KvpackError]] = []
+    failed: list[Failure] = []
     compared: dict[str, dict[str, Any]] = {}
+    _check_folder("--out", args.out)
     cache = args.compiler_cache.absolute() if args.compiler_cache else None
     if cache:
+        _check_folder("--compiler-cache", cache)
         cache.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
     for plan in plans(context, args):
@@ -66,6 +70,17 @@ def run(args: Args, context: Context) -> int:
                 context.console.error(error)
     _answer(context, (done, failed, compared), time.monotonic() - start)
     return failed[0][1].exit_code if failed else 0
+
+
+def _check_folder(option: str, path: Path) -> None:
+    """A path that cannot be a folder is told before minutes are spent."""
+    for place in (path, *path.parents):
+        if place.exists() and not place.is_dir():
+            raise UsageError(
+                f"{option} {path}: {place} is a file",
+                cause="wheels and their evidence are written into a folder",
+                hint=f"name a folder: {option} DIR",
+            )
 
 
 def rebuild(context: Context, plan: "BuildPlan", delivered: "Delivered") -> dict[str, Any]:
@@ -93,7 +108,7 @@ def rebuild(context: Context, plan: "BuildPlan", delivered: "Delivered") -> dict
 
 def _answer(
     context: Context,
-    results: "tuple[list[Delivered], list[tuple[BuildPlan, KvpackError]], dict[str, dict[str, Any]]]",
+    results: "tuple[list[Delivered], list[Failure], dict[str, dict[str, Any]]]",
     seconds: float,
 ) -> None:
     done, failed, compared = results
@@ -120,7 +135,7 @@ def _answer(
                 item.plan.key[:12],
                 passed,
                 how,
-            ]  # fmt: skip
+            ]
         )
     if rows_shown:
         console.table(["wheel", "size", "sha256", "key", "audit", "how"], rows_shown)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kvpack.console import Console
-from kvpack.errors import TargetUnavailable
+from kvpack.errors import TargetUnavailable, UsageError
 from kvpack.names import Arch
 from kvpack.tools.store import Store, default_store
 
@@ -38,7 +38,14 @@ class Context:
 
     @functools.cached_property
     def store(self) -> Store:
-        return Store(self.options.store or default_store())
+        root = self.options.store or default_store()
+        if root.exists() and not root.is_dir():
+            raise UsageError(
+                f"the store {root} is a file",
+                cause="a store is a folder; kvpack makes it where there is none",
+                hint="name a folder with --store DIR or KVPACK_STORE",
+            )
+        return Store(root)
 
     @functools.cached_property
     def catalogue(self) -> "Catalogue":

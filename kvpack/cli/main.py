@@ -54,28 +54,24 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} --help")
 
 
-def global_options(*, suppress: bool) -> argparse.ArgumentParser:
+def global_options(*, suppress: bool) -> Parser:
     """Options that may stand before or after the command."""
-    default = argparse.SUPPRESS if suppress else None
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Parser(add_help=False)
     group = parser.add_argument_group("global options")
 
     def add(*names: str, **kwargs: object) -> None:
         if suppress:
-            kwargs["default"] = default
+            kwargs["default"] = argparse.SUPPRESS
         group.add_argument(*names, **kwargs)  # type: ignore[arg-type]
 
     add("--root", type=Path, metavar="DIR", help="the catalogue (default: found upwards)")
-    add("--store", type=Path, metavar="DIR",
-        help="the store (default: $KVPACK_STORE or ~/.cache/kvpack)")  # fmt: skip
+    add("--store", type=Path, metavar="DIR", help="default: $KVPACK_STORE or ~/.cache/kvpack")
     add("--offline", action="store_true", help="never use the network")
     add("--json", action="store_true", help="results as JSON, with a version field")
-    add("-v", "--verbose", dest="verbosity", action="store_const", const=1,
-        help="every command that is run, and its output", **({} if suppress else {"default": 0}))  # fmt: skip
-    add("-q", "--quiet", dest="verbosity", action="store_const", const=-1,
-        help="no narration")  # fmt: skip
-    add("--color", choices=("auto", "always", "never"), help="color of the output",
-        **({} if suppress else {"default": "auto"}))  # fmt: skip
+    level = {"dest": "verbosity", "action": "store_const"}
+    add("-v", "--verbose", const=1, help="every command that is run, and its output", **level)
+    add("-q", "--quiet", const=-1, help="no narration", **level)
+    add("--color", choices=("auto", "always", "never"), help="color of the output (default: auto)")
     return parser
 
 
@@ -114,51 +110,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         return _run(words, console)
-    except KvpackError as error:
-        console.error(error)
-        return error.exit_code
-    except KeyboardInterrupt:
-        error = Interrupted(
-            "interrupted", hint="run the same command again: it goes on where this one stopped"
-        )
-        console.error(error)
-        return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as failure:
-        error = _os_error(failure)
+    except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001  # the one boundary
+        error = _as_error(problem)
         console.error(error)
         return error.exit_code
-    except Exception as bug:  # noqa: BLE001  # the one boundary: a bug is reported, not thrown
-        console.error(
-            KvpackError(
-                f"kvpack itself failed: {type(bug).__name__}: {bug}",
-                cause="this is a bug in kvpack; nothing half-written is left",
-                hint="report it with these lines:\n"
-                + "".join(traceback.format_exception(bug)[-6:]),
+
+
+def _as_error(problem: BaseException) -> KvpackError:
+    """What the user is told about anything that went wrong."""
+    match problem:
+        case KvpackError():
+            return problem
+        case KeyboardInterrupt():
+            return Interrupted(
+                "interrupted", hint="run the same command again: it goes on where this one stopped"
             )
-        )
-        return KvpackError.exit_code
+        case OSError():
+            return _os_error(problem)
+        case _:
+            lines = "".join(traceback.format_exception(problem)[-6:])
+            return KvpackError(
+                f"kvpack itself failed: {type(problem).__name__}: {problem}",
+                cause="this is a bug in kvpack; nothing half-written is left",
+                hint=f"report it with these lines:\n{lines}",
+            )
 
 
 def _run(words: list[str], console: Console) -> int:
-    command = next((word for word in words if word in COMMANDS), None)
-    unknown = next((word for word in words if not word.startswith("-")), None)
-    if command is None and unknown and not _is_value(words, unknown):
+    command = _command(words)
+    if command not in {*COMMANDS, None}:
         raise UsageError(
-            f"kvpack has no command {unknown!r}",
-            cause=did_you_mean(unknown, COMMANDS),
+            f"kvpack has no command {command!r}",
+            cause=did_you_mean(str(command), COMMANDS),
             hint="kvpack --help lists the commands",
         )
     parser = make_parser(command)
     options = parser.parse_args(words, namespace=Options())
-    console.verbosity, console.color, console.as_json = (
-        options.verbosity or 0,
-        options.color or "auto",
-        bool(options.json),
-    )
+    console.verbosity = options.verbosity or 0
+    console.color = options.color or "auto"
+    console.as_json = bool(options.json)
     if command is None:
+        if console.as_json:
+            raise UsageError("kvpack was given no command", hint="kvpack --help lists the commands")
         parser.print_help()
         return UsageError.exit_code
     module = importlib.import_module(f"kvpack.cli.{command}")
@@ -166,10 +162,14 @@ def _run(words: list[str], console: Console) -> int:
     return code
 
 
-def _is_value(words: list[str], word: str) -> bool:
-    """Whether a word is the value of the option before it."""
-    index = words.index(word)
-    return index > 0 and words[index - 1] in {"--root", "--store", "--color"}
+def _command(words: list[str]) -> str | None:
+    """The first word that is neither an option nor the value of a global one."""
+    before = ""
+    for word in words:
+        if not word.startswith("-") and before not in {"--root", "--store", "--color"}:
+            return word
+        before = word
+    return None
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

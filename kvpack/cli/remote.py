@@ -2,6 +2,7 @@
 
 import configparser
 import re
+import textwrap
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,10 @@ class Online:
                 hint="configure pip or uv, or put [registries.pypi] index = … into kvpack.toml",
             )
         where = f"{question.environment.python} {question.environment.arch or 'any'}"
-        names = ", ".join(re.split(r"[<>=!~\[; ]", text)[0] for text in question.requires[:4])
+        names = ", ".join(re.split(r"[<>=!~\[; ]", text)[0] for text in question.requires)
         with self._reporter.step(
-            f"Resolving {names}{' …' if len(question.requires) > 4 else ''} ({where})"
-        ):  # noqa: E501, PLR2004
+            f"Resolving {textwrap.shorten(names, 60, placeholder=' …')} ({where})"
+        ):
             return uv.resolve(question, indexes[0], self._reporter)
 
     def debian(self, suite: str, arch: Arch, packages: tuple[str, ...]) -> "tuple[LockedDeb, ...]":

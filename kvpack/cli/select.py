@@ -72,7 +72,20 @@ def selection(args: Selected) -> "Selection":
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:
-    return tuple(word.strip() for word in text.split(",") if word.strip()) if text else None
+    """The words of a list.
+
+    :raises UsageError: if it has none: an empty variable of a script is no wish for the default.
+    """
+    if text is None:
+        return None
+    found = tuple(word.strip() for word in text.split(",") if word.strip())
+    if not found:
+        raise UsageError(
+            f"a selector does not take {text!r}: it names nothing",
+            cause="a variable in a script may be empty",
+            hint="leave the option out for the recipe's default",
+        )
+    return found
 
 
 def _arches(text: str | None) -> tuple[Arch, ...] | None:

@@ -52,7 +52,7 @@ def _verify(args: Args, context: Context) -> int:
         console.print(
             f"{count} blobs hold the bytes of their names"
             + (f"; {len(bad)} removed" if bad else "")
-        )  # noqa: E501
+        )
     return 0
 
 

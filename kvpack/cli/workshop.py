@@ -89,8 +89,7 @@ def _pulled(context: Context, inputs: "Inputs", engines: list[Engine]) -> tuple[
                 hint=f"with network: {engine.name} pull {image}",
             )
         with context.console.step(f"Pulling {image}"):
-            platform = f"--platform={oci_platform(inputs.root.arch)}"
-            result = engine.run(["pull", platform, image], context.console, timeout=None)
+            result = engine.pull(image, oci_platform(inputs.root.arch), context.console)
         if result.code != 0:
             raise RootFailed(
                 f"the builder image {image} cannot be pulled",

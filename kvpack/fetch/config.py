@@ -72,14 +72,14 @@ def load(root: Path) -> Config:
         ) from error
     try:
         return Config.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise _invalid(path, [Fault(place=str(path), message=f"not TOML: {error}")]) from error
     except ValidationError as error:
         faults = [
             _fault(path, [str(part) for part in entry["loc"]], entry["type"], entry["msg"])
             for entry in error.errors(include_url=False)
         ]
         raise _invalid(path, faults) from error
+    except (ValueError, RecursionError) as error:  # also numbers too long, lists too deep
+        raise _invalid(path, [Fault(place=str(path), message=f"not TOML: {error}")]) from error
 
 
 _TABLES: dict[tuple[str, ...], type[Value]] = {

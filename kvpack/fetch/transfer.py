@@ -50,7 +50,7 @@ class Watch:
     stop: threading.Event
 
 
-class Stopped(Exception):  # noqa: N818  # not a failure: the user, or a full disk, ended the run
+class Stopped(Exception):  # not a failure: the user, or a full disk, ended the run
     """The run ends: leave everything as it is."""
 
 
@@ -58,7 +58,7 @@ class WrongBytes(TryFailed):
     """A place answered with other bytes than the wanted ones."""
 
 
-class _StartAgain(Exception):  # noqa: N818  # a step of the protocol
+class _StartAgain(Exception):  # a step of the protocol
     """What was gathered earlier, perhaps elsewhere, does not fit: start at 0."""
 
 

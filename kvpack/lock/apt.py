@@ -49,7 +49,8 @@ def resolve(
     with tempfile.TemporaryDirectory(prefix="kvpack-apt-") as folder:
         environment = _world(Path(folder), archive, suite, arch)
         update = run(Command(args=["apt-get", "update", "-q"], environment=environment), reporter)
-        if update.code != 0 or re.search(r"^(W|E|Err):? ", update.output + update.errors, re.M):
+        said = update.output + update.errors
+        if update.code != 0 or re.search(r"^(W|E|Err):? ", said, re.MULTILINE):
             raise _unreachable(suite, update)
         args = ["apt-get", "install", "--yes", "--print-uris", "-qq", *packages]
         install = run(

@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterator
 
 from kvpack.errors import Fault, LockDrift, LockMissing
 from kvpack.lock.expect import expected_closures, identity, include_for, incomplete, used_roots
-from kvpack.lock.model import Closure, Inputs, Lock, LockedRoot, LockedSource, LockedWheel
+from kvpack.lock.model import (
+    Closure,
+    Inputs,
+    Lock,
+    LockedPatch,
+    LockedRoot,
+    LockedSource,
+    LockedWheel,
+)
 from kvpack.recipe.model import Recipe, Target
 from kvpack.recipe.roots import Roots
 
@@ -33,7 +41,7 @@ def check(
     if faults:
         raise LockDrift(
             f"{place} no longer matches recipes/{recipe.name}.toml",
-            cause="the recipe, a patch or kvpack's own requirements changed after the lock was made",
+            cause="the recipe, a patch or kvpack's own requirements changed since it was made",
             hint=f"kvpack lock {recipe.name}; then review what changed and commit it",
             faults=faults,
         )
@@ -133,11 +141,10 @@ def inputs_for(recipe: Recipe, lock: Lock, target: Target) -> Inputs:
             ),
             hint="build the cpu target (--cpu); this version of kvpack locks no toolkits",
         )
-    applied = {patch.id for patch in recipe.patches_for(target.version)}
     return Inputs(
         target=target,
         source=_locked_source(lock, target),
-        patches=tuple(patch for patch in lock.patches if patch.id in applied),
+        patches=_locked_patches(recipe, lock, target),
         build=_wheels(lock, target, "build"),
         host=_wheels(lock, target, "host"),
         root=_locked_root(lock, target),
@@ -151,6 +158,16 @@ def _locked_source(lock: Lock, target: Target) -> LockedSource:
         if source.version == target.version:
             return source
     raise _lacks(target, f"the source of version {target.version}")
+
+
+def _locked_patches(recipe: Recipe, lock: Lock, target: Target) -> tuple[LockedPatch, ...]:
+    """Those that apply, in the recipe's order: that is the order in which they are applied."""
+    locked = {patch.id: patch for patch in lock.patches}
+    wanted = [patch.id for patch in recipe.patches_for(target.version)]
+    for name in wanted:
+        if name not in locked:
+            raise _lacks(target, f"the patch {name!r}")
+    return tuple(locked[name] for name in wanted)
 
 
 def _locked_root(lock: Lock, target: Target) -> LockedRoot:
@@ -172,6 +189,8 @@ def _wheels(lock: Lock, target: Target, use: str) -> tuple[LockedWheel, ...]:
             )
         ):
             return lock.wheels_of(closure)
+    if use in {"build", "host"}:  # no target does without; the others may
+        raise _lacks(target, f"the {use} closure of {target.title}")
     return ()
 
 

@@ -10,7 +10,7 @@ class Change:
     """One input that is not the same."""
 
     kind: str
-    """``source``, ``patch``, ``wheel``, ``deb``, ``image``, ``closure``."""
+    """``source``, ``epoch``, ``patch``, ``wheel``, ``deb``, ``image``, ``closure``."""
     name: str
     before: str
     """What it was; empty if it is new."""
@@ -45,6 +45,7 @@ def _facts(lock: Lock | None) -> dict[tuple[str, str], str]:
     found = {}
     for source in lock.source:
         found["source", source.version] = f"{source.file} {source.sha256[:12]}"
+        found["epoch", source.version] = str(source.epoch)
     for patch in lock.patches:
         found["patch", patch.id] = f"{patch.file} {patch.sha256[:12]}"
     for root in lock.root:

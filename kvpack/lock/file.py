@@ -4,6 +4,7 @@ The writer is kvpack's own, forty lines, because the text must stay the same byt
 of a TOML library is installed; reading is ``tomllib``.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from kvpack.lock.model import Lock
 from kvpack.tools.files import canonical_json, sha256_of, write_text
 
 HEADER = """\
-# Written by "kvpack lock {recipe}". Review it like code; do not edit it: the digest would not match.
+# Written by "kvpack lock {recipe}". Review it like code; do not edit it: the digest tells.
 # It names registries and places in them; their hosts come from the machine that fetches.
 """
 _ROW_TABLES = ("packages", "wheels", "patches")
@@ -46,10 +47,10 @@ def dump(lock: Lock) -> str:
     lines = [HEADER.format(recipe=lock.recipe)]
     tables = []
     for key, value in raw.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            if key not in _ROW_TABLES:
-                tables += [line for table in value for line in ("", f"[[{key}]]", *_pairs(table))]
-                continue
+        is_tables = isinstance(value, list) and bool(value) and isinstance(value[0], dict)
+        if is_tables and key not in _ROW_TABLES:
+            tables += [line for table in value for line in ("", f"[[{key}]]", *_pairs(table))]
+            continue
         lines += _pairs({key: value})
     return "\n".join([*lines, *tables]) + "\n"
 
@@ -104,14 +105,23 @@ def parse(data: bytes, place: str) -> Lock:
     )
     try:
         raw = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also no UTF-8, numbers too long, lists too deep
         fault = Fault(place=place, message=f"not TOML: {error}")
-        raise LockInvalid(f"{place} cannot be read", hint=hint, faults=[fault]) from None
+        merged = re.search(rb"^<{7} ", data, re.MULTILINE)
+        cause = "a merge left its conflict markers in it" if merged else "it is damaged"
+        raise LockInvalid(
+            f"{place} cannot be read", cause=cause, hint=hint, faults=[fault]
+        ) from None
     try:
         lock = Lock.model_validate(raw)
     except ValidationError as error:
         faults = faults_of(error, Lock, place)
-        raise LockInvalid(f"{place} has {len(faults)} fault(s)", hint=hint, faults=faults) from None
+        raise LockInvalid(
+            f"{place} has {len(faults)} fault(s)",
+            cause="it is no lock, was edited by hand, or another version of kvpack wrote it",
+            hint=hint,
+            faults=faults,
+        ) from None
     faults = list(_reference_faults(lock, place))
     if lock.digest != content_digest(raw):
         message = f"{lock.digest} is not the digest of the content ({content_digest(raw)})"
@@ -163,7 +173,7 @@ def read_lock(path: Path, place: str) -> Lock:
 def write_lock(path: Path, lock: Lock) -> bool:
     """Write a lock's canonical text, atomically; returns whether it changed anything."""
     text = dump(lock)
-    if path.is_file() and path.read_text(encoding="utf-8") == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         return False
     write_text(path, text)
     return True

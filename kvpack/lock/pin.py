@@ -80,7 +80,7 @@ class _Pinning:
         return None
 
 
-def pin(
+def pin(  # noqa: PLR0913  # each is a different thing that locking needs
     recipe: Recipe,
     roots: Roots,
     remote: Remote,

@@ -26,18 +26,21 @@ class Sdist:
 def read_build_system(sdist: Sdist) -> tuple[str, tuple[str, ...]]:
     """Back end and its requirements (PEP 518); setuptools where nothing is said (PEP 517).
 
-    :raises ResolutionFailed: if pyproject.toml is not TOML.
+    :raises ResolutionFailed: if pyproject.toml is not TOML, or does not follow the PEPs.
     """
-    system = _pyproject(sdist).get("build-system", {})
+    system = _table(sdist, "build-system")
     backend = str(system.get("build-backend", "setuptools.build_meta:__legacy__"))
-    return backend, tuple(sorted(system.get("requires", ["setuptools>=40.8.0"])))
+    requires = _texts(sdist, "build-system.requires", system.get("requires", _PEP_517))
+    for text in requires:
+        _requirement(sdist, text)
+    return backend, tuple(sorted(requires))
 
 
 def read_run_requires(sdist: Sdist) -> tuple[str, ...]:
     """Run-time requirements without extras: from pyproject.toml (PEP 621), else from PKG-INFO."""
-    project = _pyproject(sdist).get("project", {})
+    project = _table(sdist, "project")
     if "dependencies" in project:
-        found = [str(item) for item in project["dependencies"]]
+        found = _texts(sdist, "project.dependencies", project["dependencies"])
     else:
         headers = BytesParser().parsebytes(sdist.pkg_info or b"")
         found = headers.get_all("Requires-Dist") or []
@@ -45,15 +48,36 @@ def read_run_requires(sdist: Sdist) -> tuple[str, ...]:
     return tuple(sorted({" ".join(text.split()) for text in kept}))
 
 
+_PEP_517 = ["setuptools>=40.8.0"]
+"""What a source that says nothing is built with."""
+
+
+def _table(sdist: Sdist, name: str) -> dict[str, Any]:
+    found = _pyproject(sdist).get(name, {})
+    if not isinstance(found, dict):
+        raise _malformed(sdist, f"{name} is not a table")
+    return found
+
+
+def _texts(sdist: Sdist, name: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise _malformed(sdist, f"{name} is not a list of strings")
+    return value
+
+
 def _pyproject(sdist: Sdist) -> dict[str, Any]:
     try:
         return tomllib.loads((sdist.pyproject or b"").decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ResolutionFailed(
-            f"{sdist.file}: pyproject.toml cannot be read: {error}",
-            cause="the sdist is damaged or was made by hand",
-            hint="report it upstream; such a source cannot be locked",
-        ) from None
+    except (ValueError, RecursionError) as error:  # also no UTF-8, numbers too long
+        raise _malformed(sdist, str(error)) from None
+
+
+def _malformed(sdist: Sdist, what: str) -> ResolutionFailed:
+    return ResolutionFailed(
+        f"{sdist.file}: pyproject.toml cannot be read: {what}",
+        cause="the sdist is damaged or was made by hand",
+        hint="report it upstream; such a source cannot be locked",
+    )
 
 
 def _requirement(sdist: Sdist, text: str) -> Requirement:

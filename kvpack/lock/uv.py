@@ -4,6 +4,7 @@ uv runs as a program (``uv pip compile``); what it found before is its preferenc
 lock keeps every version that still fits (``--upgrade-package`` frees one).
 """
 
+import itertools
 import re
 import tempfile
 import tomllib
@@ -15,14 +16,17 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
+from uv import find_uv_bin
 
 from kvpack.errors import ResolutionFailed
 from kvpack.lock.model import LockedWheel
-from kvpack.names import version_key
+from kvpack.names import Arch, version_key
 from kvpack.report import Reporter
 from kvpack.tools.process import Command, run
 
 _LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
+_NEWEST_PYTHON = 14
+"""Minor version of the newest Python 3 that markers of a closure for any machine are tried on."""
 _NEWEST_UV_PLATFORM = "2.40"
 """The newest glibc that uv's ``--python-platform`` knows; wheels for it load on newer ones."""
 _PLACE = re.compile(r"packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+$")
@@ -86,9 +90,17 @@ def resolve(question: Question, index: str, reporter: Reporter) -> tuple[LockedW
     return tuple(sorted(_wheels(raw, question), key=lambda wheel: wheel.file))
 
 
+def program() -> str:
+    """The uv that kvpack was installed with, even where its folder is not on PATH."""
+    try:
+        return find_uv_bin()
+    except FileNotFoundError:
+        return "uv"
+
+
 def _arguments(question: Question, index: str, output: Path) -> list[str]:
     environment = question.environment
-    args = ["uv", "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
+    args = [program(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
     args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--default-index", index]
     args += ["--python-version", environment.python, "--output-file", str(output)]
     if environment.platform:
@@ -112,7 +124,7 @@ def _wheels(raw: dict[str, Any], question: Question) -> list[LockedWheel]:
     for package in raw.get("packages", []):
         wheels = package.get("wheels", [])
         if question.environment.platform is None:
-            if not Marker(package.get("marker", "sys_platform == 'linux'")).evaluate(_LINUX):
+            if not _anywhere(package.get("marker"), question.environment.python):
                 continue
             wheels = [wheel for wheel in wheels if wheel["url"].endswith("-none-any.whl")]
         if not wheels:
@@ -126,11 +138,31 @@ def _wheels(raw: dict[str, Any], question: Question) -> list[LockedWheel]:
     return found
 
 
+def _anywhere(marker: str | None, python: str) -> bool:
+    """Whether a marker holds on some Linux, from ``python`` on: not only on this machine's."""
+    if marker is None:
+        return True
+    oldest = int(python.partition(".")[2])
+    versions = [f"3.{minor}" for minor in range(oldest, max(oldest, _NEWEST_PYTHON) + 1)]
+    cells = itertools.product(versions, Arch)
+    return any(
+        Marker(marker).evaluate(
+            {
+                **_LINUX,
+                "python_version": version,
+                "python_full_version": f"{version}.0",
+                "platform_machine": arch.value,
+            }
+        )
+        for version, arch in cells
+    )
+
+
 def _locked(package: dict[str, Any], wheel: dict[str, Any]) -> LockedWheel:
     url = str(wheel["url"])
     place, sha256 = place_of(url), wheel.get("hashes", {}).get("sha256")
     if place is None or sha256 is None:
-        missing = "a sha256" if place else "its place (packages/ab/cd/…)"
+        missing = "sha256" if place else "place (packages/ab/cd/…)"
         raise ResolutionFailed(
             f"the index gives no {missing} for {Path(unquote(urlsplit(url).path)).name}",
             cause="the index in use rewrites addresses or serves no hashes (PEP 503)",

@@ -1,6 +1,5 @@
 """``recipes/*.toml`` -> Recipe, with every fault of a file in one error."""
 
-import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -69,15 +68,19 @@ def load_recipe(catalogue: Catalogue, name: str) -> Recipe:
     :raises CatalogueError: if there is no such recipe.
     :raises RecipeInvalid: with all faults of the file.
     """
-    path = catalogue.recipe_path(name)
-    if not re.fullmatch(r"[a-z0-9-]+", name) or not path.is_file():
+    if name not in catalogue.names:
         raise CatalogueError(
             f"no recipe named {name!r} in {catalogue.root / 'recipes'}",
             cause=did_you_mean(name, catalogue.names),
             hint="kvpack list shows the recipes of the catalogue",
         )
+    path = catalogue.recipe_path(name)
     shown = catalogue.shown(path)
-    recipe, faults = parse_recipe(path.read_bytes(), shown)
+    try:
+        recipe, faults = parse_recipe(path.read_bytes(), shown)
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+        recipe, faults = None, [Fault(place=shown, message=message, hint="a recipe is a file")]
     if recipe is not None:
         faults += list(_context_faults(recipe, catalogue, shown))
     if faults or recipe is None:
@@ -96,7 +99,7 @@ def parse_recipe(data: bytes, place: str) -> tuple[Recipe | None, list[Fault]]:
         raw: dict[str, Any] = tomllib.loads(data.decode())
     except UnicodeDecodeError as error:
         return None, [Fault(place=place, message=f"not UTF-8 text: {error}")]
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers too long, lists too deep
         hint = "strings stand in quotes; a table is opened once; https://toml.io"
         return None, [Fault(place=place, message=f"not TOML: {error}", hint=hint)]
     try:

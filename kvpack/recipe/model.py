@@ -92,7 +92,7 @@ class Option(Value):
 
     type: Literal["bool", "string"] = "bool"
     default: bool | Text
-    per_accelerator: dict[Accelerator, bool | Text] = {}
+    per_accelerator: dict[Accelerator, bool | Text] = Field(default_factory=dict)
     """Values that differ from the default for some accelerators."""
     cmake: Text | None = None
     """The CMake variable that it sets."""
@@ -108,7 +108,8 @@ class Option(Value):
         wanted = bool if self.type == "bool" else str
         for value in (self.default, *self.per_accelerator.values()):
             if not isinstance(value, wanted):
-                raise ValueError(f"value {value!r} does not fit type = {self.type!r}")
+                message = f"value {value!r} does not fit type = {self.type!r}"
+                raise ValueError(message)  # noqa: TRY004  # pydantic collects ValueErrors
         return self
 
     def value_for(self, accelerator: Accelerator) -> str:
@@ -140,8 +141,8 @@ class Build(Value):
     """Debian packages that the build needs, beside a compiler."""
     requires: tuple[Text, ...] = ()
     """Build requirements beside those of the source's own pyproject.toml."""
-    environment: dict[str, str] = {}
-    config_settings: dict[str, str | tuple[str, ...]] = {}
+    environment: dict[str, str] = Field(default_factory=dict)
+    config_settings: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Config settings for the build back end (PEP 517)."""
 
 
@@ -169,7 +170,7 @@ class Recipe(Value):
     distribution: Distribution
     versions: dict[WheelVersion, Release] = Field(min_length=1)
     targets: Targets
-    options: dict[Name, Option] = {}
+    options: dict[Name, Option] = Field(default_factory=dict)
     patches: tuple[Patch, ...] = ()
     build: Build = Build()
     audit: Audit = Audit()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 
-from kvpack.errors import EngineMissing
+from kvpack.errors import EngineMissing, ToolFailed
 from kvpack.report import Reporter
 from kvpack.tools.files import write_text
 from kvpack.tools.process import Command, Result, feeding, find, run
@@ -29,10 +29,19 @@ runtime = "runc"
 events_logger = "file"
 """
 
-PASSED = ("HOME", "PATH", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "TMPDIR", "USER",
-          "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "CONTAINER_HOST", "REGISTRY_AUTH_FILE",
-          "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "DBUS_SESSION_BUS_ADDRESS")  # fmt: skip
+PASSED = (
+    *("HOME", "PATH", "TMPDIR", "USER", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
+    *("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "CONTAINER_HOST", "REGISTRY_AUTH_FILE"),
+    *("CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF"),
+    "DBUS_SESSION_BUS_ADDRESS",
+)
 """What an engine's client may read of the environment; nothing else reaches it."""
+
+WEB = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR"),
+)
+"""What pulling an image may read as well; podman would hand proxies on to containers."""
 
 _HOW_TO_GET_ONE = (
     "install one: apt-get install podman runc (Debian, Ubuntu), dnf install podman (RHEL, Fedora), "
@@ -57,6 +66,12 @@ class Engine:
 
     def has_image(self, image: str, reporter: Reporter) -> bool:
         return self.run(["image", "inspect", "--format", "{{.Id}}", image], reporter).code == 0
+
+    def pull(self, image: str, platform: str, reporter: Reporter) -> Result:
+        """Pull an image; the exit code is the caller's to judge."""
+        web = {name: os.environ[name] for name in WEB if name in os.environ}
+        args = [self.name, "pull", "--quiet", f"--platform={platform}", image]
+        return run(Command(args=args, environment={**self.environment, **web}), reporter)
 
     @contextmanager
     def importing(
@@ -117,7 +132,11 @@ def reachable(store: Store, reporter: Reporter) -> list[Engine]:
         )
     reasons, found = [], []
     for engine in installed:
-        answer = engine.run(["version", "--format", "{{json .}}"], reporter)
+        try:
+            answer = engine.run(["version", "--format", "{{json .}}"], reporter)
+        except ToolFailed as error:
+            reasons.append(f"{engine.name}: {error.what}")
+            continue
         if answer.code == 0 and _serves(answer.output):
             found.append(engine)
         else:
@@ -137,7 +156,7 @@ def _serves(text: str) -> bool:
         answer = json.loads(text)
     except ValueError:
         return False
-    return "Server" not in answer or answer["Server"] is not None
+    return isinstance(answer, dict) and answer.get("Server", ...) is not None
 
 
 def choose(engines: Sequence[Engine], image: str, store: Store, reporter: Reporter) -> Engine:
@@ -159,7 +178,7 @@ def choose(engines: Sequence[Engine], image: str, store: Store, reporter: Report
     raise EngineMissing(
         f"no container engine can run {image}",
         cause="; ".join(reasons),
-        hint="try it by hand with -v to see the commands; in a restricted machine podman needs runc: "
+        hint="-v shows the commands, to try by hand; on a restricted machine podman needs runc: "
         "apt-get install runc",
     )
 

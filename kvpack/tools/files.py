@@ -147,14 +147,14 @@ def remove_tree(path: Path) -> None:
     """Remove a folder whatever its modes say (sources unpack read-only folders)."""
 
     def make_writable(_function: object, name: str, _info: object) -> None:
-        parent = Path(name).parent
+        stuck = Path(name)
         with contextlib.suppress(OSError):
-            parent.chmod(0o700)
-            Path(name).chmod(0o700)
-            if Path(name).is_dir():
-                shutil.rmtree(name, ignore_errors=True)
+            stuck.parent.chmod(0o700)
+            if stuck.is_symlink() or not stuck.is_dir():  # never through a link: it leads out
+                stuck.unlink(missing_ok=True)
             else:
-                Path(name).unlink(missing_ok=True)
+                stuck.chmod(0o700)
+                shutil.rmtree(stuck, ignore_errors=True)
 
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The only place that starts programs: every command is printed, none inherits more than it needs."""
+"""The only place that starts programs: every command is shown, with the environment it needs."""
 
 import contextlib
 import os
@@ -82,8 +82,8 @@ def run(command: Command, reporter: Reporter) -> Result:
             timeout=command.timeout,
             check=False,
         )
-    except FileNotFoundError:
-        raise missing(command.words[0]) from None
+    except OSError as error:
+        raise _not_started(command, error) from error
     except subprocess.TimeoutExpired as error:
         raise ToolFailed(
             f"{command.shown()} did not end within {command.timeout:g} s",
@@ -126,8 +126,8 @@ def stream(command: Command, on_line: Callable[[str], None], *, log: IO[bytes]) 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    except FileNotFoundError:
-        raise missing(command.words[0]) from None
+    except OSError as error:
+        raise _not_started(command, error) from error
     with process, _ends_with_us(process):
         if process.stdout is not None:
             for raw in process.stdout:
@@ -151,8 +151,8 @@ def feeding(command: Command, reporter: Reporter) -> Iterator[IO[bytes]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-    except FileNotFoundError:
-        raise missing(command.words[0]) from None
+    except OSError as error:
+        raise _not_started(command, error) from error
     with process:
         assert process.stdin is not None  # noqa: S101  # PIPE was asked for
         try:
@@ -160,6 +160,8 @@ def feeding(command: Command, reporter: Reporter) -> Iterator[IO[bytes]]:
                 yield process.stdin
         except BaseException:
             process.kill()
+            with contextlib.suppress(BrokenPipeError):  # what was not written yet
+                process.stdin.close()
             raise
         output, _ = process.communicate()
     if process.returncode != 0:
@@ -188,6 +190,17 @@ def missing(program: str) -> ToolFailed:
         f"{program} is not installed",
         cause=f"no program of that name is on PATH ({os.environ.get('PATH', '')})",
         hint=f"install it (Debian: apt-get install {program}) and run the same command again",
+    )
+
+
+def _not_started(command: Command, error: OSError) -> ToolFailed:
+    program = command.words[0]
+    if isinstance(error, FileNotFoundError) and (command.folder is None or command.folder.is_dir()):
+        return missing(program)
+    return ToolFailed(
+        f"{program} cannot be started",
+        cause=str(error),
+        hint=f"try it by hand: {command.shown()}",
     )
 
 

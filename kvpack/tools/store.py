@@ -18,6 +18,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ from kvpack.tools.files import (
 )
 
 CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# a kvpack store; see https://bford.info/cachedir/\n"
+
+
+CUT_AFTER = 3600
+"""Seconds without a write after which an unfinished file has no process any more."""
 
 
 def default_store() -> Path:
@@ -267,6 +272,7 @@ class Store:
             for path in (self.root / "partial").glob("*")
             if not is_locked(self.root / "locks" / f"blob-{path.name}")
         ]
+        gone += self._cut_writes()
         size = 0
         for path in gone:
             with contextlib.suppress(FileNotFoundError):
@@ -274,3 +280,11 @@ class Store:
                 path.unlink()
         self.remove_leftovers()
         return Usage(len(gone), size)
+
+    def _cut_writes(self) -> Iterator[Path]:
+        """What ``atomic_write`` of a killed process left beside its target."""
+        oldest = time.time() - CUT_AFTER
+        for path in self.root.rglob(".*.tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and path.stat().st_mtime < oldest:
+                    yield path

@@ -15,7 +15,7 @@ PAGE_LIMIT = 32 << 20
 """Bytes that a page (an index of one project) may have."""
 
 
-class TryFailed(Exception):  # noqa: N818  # named like the errors that it ends up in
+class TryFailed(Exception):  # named like the errors that it ends up in
     """One try at one URL failed. It never leaves the stage that tries the next one.
 
     :param reason: fit for users, without credentials.

@@ -1,0 +1,85 @@
+"""The installed ``kvpack`` program, run as a user runs it, on one store for the whole session."""
+
+import json
+import os
+import shutil
+import subprocess
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+PROGRAM = Path(sysconfig.get_path("scripts")) / "kvpack"
+
+
+@dataclass
+class Answer:
+    """What a run of kvpack left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.out)
+        return found
+
+    def ok(self) -> "Answer":
+        assert self.code == 0, f"exit {self.code}\n{self.out}\n{self.err}"
+        return self
+
+
+@dataclass
+class Kvpack:
+    """The program, a catalogue and a store."""
+
+    root: Path
+    store: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
+    """Words in front of the program: ``unshare --net``."""
+
+    def words(self, *args: str) -> list[str]:
+        return [*self.before, str(PROGRAM), "--root", str(self.root), "--store", str(self.store),
+                *args]  # fmt: skip
+
+    def __call__(self, *args: str, timeout: float = 900) -> Answer:
+        done = subprocess.run(
+            self.words(*args), capture_output=True, text=True, timeout=timeout, check=False,
+            env={**os.environ, **self.env},
+        )  # fmt: skip
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *args: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            self.words(*args), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **self.env},
+        )  # fmt: skip
+
+    def with_root(self, root: Path) -> "Kvpack":
+        return Kvpack(root, self.store, self.env, self.before)
+
+
+@pytest.fixture(scope="session")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    """A copy of the repository's catalogue, to change at will."""
+    root = tmp_path / "catalogue"
+    for name in ("recipes", "lock", "patches"):
+        if (CHECKOUT / name).is_dir():
+            shutil.copytree(CHECKOUT / name, root / name)
+    return root
+
+
+@pytest.fixture
+def kvpack(catalogue: Path, shared_store: Path) -> Kvpack:
+    return Kvpack(catalogue, shared_store)

@@ -1,0 +1,148 @@
+"""Builder roots: generated ones are the same bytes every time; images come by digest."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kvpack.build.root import write_root
+from kvpack.lock.check import inputs_for
+from kvpack.lock.file import read_lock, seal, write_lock
+from kvpack.lock.model import LockedRoot
+from kvpack.names import Accelerator, Arch
+from kvpack.recipe.expand import expand
+from kvpack.recipe.load import Catalogue, load_recipe
+from kvpack.recipe.model import Selection
+from kvpack.recipe.roots import load_roots
+from kvpack.tools.store import Store
+from tests.integration.conftest import Kvpack
+from tests.integration.demo import prepared
+
+pytestmark = pytest.mark.integration
+
+
+class Digest:
+    """A sink that keeps a digest."""
+
+    def __init__(self) -> None:
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.sha256.update(data)
+        return len(data)
+
+
+def test_a_generated_root_is_the_same_bytes_every_time(kvpack: Kvpack, tmp_path: Path) -> None:
+    """Assembled twice from two stores, and equal to what the build recorded."""
+    kvpack("build", "msgpack", "--out", str(tmp_path / "dist")).ok()
+    catalogue = Catalogue(kvpack.root)
+    recipe, roots = load_recipe(catalogue, "msgpack"), load_roots()
+    lock = read_lock(catalogue.lock_path("msgpack"), "lock/msgpack.toml")
+    chosen = Selection(accelerator=(Accelerator.CPU,))
+    (target,) = expand(recipe, roots, chosen, version=None, machine=Arch.X86_64)
+    inputs = inputs_for(recipe, lock, target)
+    shutil.copytree(kvpack.store / "blobs", tmp_path / "elsewhere" / "blobs")
+    found = set()
+    for folder in (kvpack.store, tmp_path / "elsewhere"):
+        sink = Digest()
+        write_root(inputs, roots.debian, Store(folder).check, sink, lambda *_: None)  # type: ignore[arg-type]
+        found.add(sink.sha256.hexdigest())
+    recorded = {
+        json.loads(path.read_text())["sha256"] for path in (kvpack.store / "roots").glob("*.json")
+    }
+    assert len(found) == 1
+    assert found <= recorded
+
+
+def test_bullseye_gives_floor_2_31(kvpack: Kvpack, tmp_path: Path) -> None:
+    demo = prepared(kvpack, tmp_path, glibc="2.31", python="3.9",
+                    more='[audit]\nimport = ["kvdemo"]\n')  # fmt: skip
+    demo("lock").ok()
+    done = demo("--json", "build", "kvdemo", "--rebuild", "--out", str(tmp_path / "dist")).ok().json
+    assert "cp39-cp39-manylinux_2_31_x86_64" in done["targets"][0]["wheel"]
+    assert done["targets"][0]["rebuild"]["identical"] is True
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """Debian's docker-registry on loopback; yields ``host:port``."""
+    config = tmp_path / "registry.yml"
+    port = 5871
+    config.write_text(
+        f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
+        f"http: {{addr: '127.0.0.1:{port}'}}\n"
+    )
+    server = subprocess.Popen(
+        ["docker-registry", "serve", str(config)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        for _ in range(100):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            pytest.fail("docker-registry does not answer")
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_an_image_by_digest_from_a_registry(kvpack: Kvpack, tmp_path: Path, registry: str) -> None:
+    """PyPA's images are not reachable here: a stand-in image stands for one, by its own digest.
+
+    The lock of a ``pypa`` root names PyPA's digest, from inside the locked cibuildwheel; then the
+    stand-in (a generated root, pushed to a real registry and removed here) takes its place.
+    """
+    demo = prepared(kvpack, tmp_path, glibc="2.34", python="3.11", more='[build]\nroot = "pypa"\n')
+    demo("lock").ok()
+    path = demo.root / "lock" / "kvdemo.toml"
+    lock = read_lock(path, "lock/kvdemo.toml")
+    (root,) = lock.root
+    assert root.id == "pypa-manylinux_2_34"
+    assert root.image is not None
+    assert root.image.startswith("quay.io/pypa/manylinux_2_34_x86_64@sha256:")
+
+    image = stand_in(kvpack, tmp_path, registry)
+    replaced = LockedRoot(id=root.id, arch=root.arch, image=image)
+    write_lock(path, seal(lock.model_copy(update={"root": (replaced,)})))
+    insecure = tmp_path / "registries.conf"
+    insecure.write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
+    demo.env = {**demo.env, "CONTAINERS_REGISTRIES_CONF": str(insecure)}
+    done = demo("--json", "build", "kvdemo", "--out", str(tmp_path / "dist")).ok().json
+    assert "manylinux_2_34_x86_64" in done["targets"][0]["wheel"]
+
+    wrong = image[:-64] + "0" * 64
+    broken = LockedRoot(id=root.id, arch=root.arch, image=wrong)
+    write_lock(path, seal(lock.model_copy(update={"root": (broken,)})))
+    failed = demo("build", "kvdemo", "--out", str(tmp_path / "none"))
+    assert failed.code == 41
+    assert wrong in failed.err
+    offline = demo("--offline", "build", "kvdemo", "--out", str(tmp_path / "none"))
+    assert offline.code == 32
+
+
+def stand_in(kvpack: Kvpack, tmp_path: Path, registry: str) -> str:
+    """Push a generated bullseye root as an image; returns its reference by digest."""
+    older = prepared(kvpack, tmp_path / "older", glibc="2.36", python="3.11")
+    older("lock").ok()
+    older("build", "kvdemo", "--out", str(tmp_path / "older-dist")).ok()
+    engine = {"CONTAINERS_CONF": str(kvpack.store / "engine" / "containers.conf")}
+    records = [json.loads(p.read_text()) for p in (kvpack.store / "roots").glob("*.json")]
+    image = next(r["image"] for r in records if "debian-bookworm" in r["image"])
+    name = f"{registry}/pypa-stand-in/manylinux_2_34_x86_64"
+    subprocess.run(
+        ["podman", "push", "--quiet", "--tls-verify=false", "--digestfile", str(tmp_path / "digest"),
+         image, f"docker://{name}:latest"],
+        check=True, env={**engine, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+    )  # fmt: skip
+    return f"{name}@{(tmp_path / 'digest').read_text().strip()}"

