@@ -74,7 +74,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint for an unknown ``word``: the nearest of ``known``, else all of them."""
-    choices = sorted(known)
+    choices = sorted(str(one) for one in known)  # an enum's member is shown as its value
     guess = nearest(word, choices)
     if guess:
         return f"did you mean {guess!r}?"

@@ -10,6 +10,7 @@ import json
 import os
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -171,7 +172,7 @@ def _install(tar: tarfile.TarFile, name: str, path: Path, python: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             install(_Named(archive, name), _TarDestination(tar, python), {})
-    except (InstallerError, zipfile.BadZipFile, ValueError) as error:
+    except (InstallerError, zipfile.BadZipFile, zlib.error, KeyError, ValueError) as error:
         raise WheelInvalid(
             f"{name} cannot be installed: {error}",
             cause="it contradicts itself",

@@ -40,7 +40,7 @@ def try_program(path: str) -> None:
         return
     text = done.stdout.decode(errors="replace")
     bad = [x.strip() for x in text.splitlines() if "not found" in x or "undefined symbol" in x]
-    if done.returncode < 0:
+    if done.returncode < 0 and not bad:
         bad.append("signal %d" % -done.returncode)
     say("run", path, ok=not bad, text="; ".join(bad))
 

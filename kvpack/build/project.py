@@ -135,7 +135,7 @@ def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
     if defines:
         found["CMAKE_ARGS"] = " ".join([found.get("CMAKE_ARGS", ""), *defines]).strip()
     if shop.compiler_cache:
-        # No CCACHE_BASEDIR: it makes paths relative, and with them what __FILE__ leaves in a binary.
+        # No CCACHE_BASEDIR: it would make paths relative, and so what __FILE__ leaves in a binary.
         found |= {
             "CCACHE_DIR": "/ccache",
             "CMAKE_C_COMPILER_LAUNCHER": "ccache",

@@ -52,15 +52,15 @@ def cibuildwheel(
     reporter.detail(f"+ {command.shown()}")
     engine.remove_containers(f"{LABEL}={plan.key}", reporter)
     lines: list[str] = []
-    with reporter.step(f"Building {plan.title}") as step, log.open("wb") as stream_to:
+    with reporter.step(f"Building {plan.title}") as step:
         try:
-            code = stream(command, _follow(lines, step), log=stream_to)
-        except BaseException:
+            with log.open("wb") as kept:
+                code = stream(command, _follow(lines, step), log=kept)
+        finally:
+            # Nothing is there after a good end; whatever else ended it, its container goes.
             engine.remove_containers(f"{LABEL}={plan.key}", reporter)
-            raise
-    if code != 0:
-        engine.remove_containers(f"{LABEL}={plan.key}", reporter)
-        raise _failure(plan, command, code, lines, log)
+        if code != 0:
+            raise _failure(plan, command, code, lines, log)
     _check_options(plan, lines, log)
     return _one_wheel(plan, output, log)
 

@@ -43,7 +43,9 @@ def run(args: Args, context: Context) -> int:
 
     if args.glibc and not re.fullmatch(GLIBC_PATTERN, args.glibc):
         raise UsageError(
-            f"--glibc does not take {args.glibc!r}", cause="a floor is written as 2.39"
+            f"--glibc does not take {args.glibc!r}",
+            cause="a floor is written as 2.39",
+            hint="leave it out: a wheel is then judged by its own platform tags",
         )
     if args.run and not args.recipe:
         raise UsageError(

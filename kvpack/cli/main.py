@@ -53,6 +53,20 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message}", hint=f"{self.prog} --help")
 
+    def parse_known_args(  # type: ignore[override]  # the overloads of one function
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Tell unknown options where they stand: the command's own parser knows its options."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            is_option = rest[0].startswith("-")
+            raise UsageError(
+                f"{self.prog}: unrecognized arguments: {' '.join(rest)}",
+                cause=did_you_mean(rest[0], self._option_string_actions) if is_option else "",
+                hint=f"{self.prog} --help",
+            )
+        return found, rest
+
 
 def global_options(*, suppress: bool) -> Parser:
     """Options that may stand before or after the command."""

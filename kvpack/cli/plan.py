@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 class Args(Selected):
     all: bool = False
+    all_versions: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_selectors(parser)
     parser.add_argument("--all", action="store_true", help="the recipe's whole matrix")
+    parser.add_argument("--all-versions", action="store_true", help="with --all: of every version")
 
 
 def run(args: Args, context: Context) -> int:
@@ -62,9 +64,10 @@ def _plans(args: Args, context: Context) -> "list[BuildPlan]":
     for name in args.recipes:
         recipe = load_recipe(context.catalogue, name)
         lock = read_checked_lock(context, recipe)
-        version = choose_version(recipe, args.version)
+        wanted = [choose_version(recipe, args.version)]
         found += [
             plan_for(context, recipe, lock, target)
+            for version in (recipe.versions if args.all_versions else wanted)
             for target in matrix(recipe, context.roots, version)
             if is_complete(lock, target.accelerator)
         ]

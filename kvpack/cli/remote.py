@@ -54,9 +54,9 @@ class Online:
         )
 
     def wheels(self, question: uv.Question) -> "tuple[LockedWheel, ...]":
-        """Resolve against the first index of the machine: others may not add versions."""
-        indexes = self._registries.pypi().indexes
-        if not indexes:
+        """Resolve against the primary index of the machine: others may not add versions."""
+        index = self._registries.pypi().primary
+        if index is None:
             raise FetchFailed(
                 "no index of PyPI is known on this machine",
                 hint="configure pip or uv, or put [registries.pypi] index = … into kvpack.toml",
@@ -66,7 +66,7 @@ class Online:
         with self._reporter.step(
             f"Resolving {textwrap.shorten(names, 60, placeholder=' …')} ({where})"
         ):
-            return uv.resolve(question, indexes[0], self._reporter)
+            return uv.resolve(question, index, self._reporter)
 
     def debian(self, suite: str, arch: Arch, packages: tuple[str, ...]) -> "tuple[LockedDeb, ...]":
         """Resolve with apt against the machine's first mirror."""

@@ -54,8 +54,8 @@ def selection(args: Selected) -> "Selection":
     accelerators += _accelerators("cuda", args.cuda) + _accelerators("rocm", args.rocm)
     try:
         return Selection(
-            python=_words(args.python),
-            glibc=_words(args.glibc),
+            python=_words("python", args.python),
+            glibc=_words("glibc", args.glibc),
             arch=_arches(args.arch),
             accelerator=tuple(accelerators) or None,
         )
@@ -67,11 +67,14 @@ def selection(args: Selected) -> "Selection":
                 "python": "a Python is written as 3.11",
                 "glibc": "a floor is written as 2.39",
             }.get(str(item["loc"][0]), str(item["msg"])),
-            hint="kvpack show RECIPE lists what a recipe offers",
+            hint=_HINT,
         ) from None
 
 
-def _words(text: str | None) -> tuple[str, ...] | None:
+_HINT = "kvpack show RECIPE lists what a recipe offers"
+
+
+def _words(axis: str, text: str | None) -> tuple[str, ...] | None:
     """The words of a list.
 
     :raises UsageError: if it has none: an empty variable of a script is no wish for the default.
@@ -81,7 +84,7 @@ def _words(text: str | None) -> tuple[str, ...] | None:
     found = tuple(word.strip() for word in text.split(",") if word.strip())
     if not found:
         raise UsageError(
-            f"a selector does not take {text!r}: it names nothing",
+            f"--{axis} does not take {text!r}: it names nothing",
             cause="a variable in a script may be empty",
             hint="leave the option out for the recipe's default",
         )
@@ -90,21 +93,25 @@ def _words(text: str | None) -> tuple[str, ...] | None:
 
 def _arches(text: str | None) -> tuple[Arch, ...] | None:
     found = []
-    for word in _words(text) or ():
+    for word in _words("arch", text) or ():
         if word not in set(Arch):
-            raise UsageError(f"--arch does not take {word!r}", cause=did_you_mean(word, list(Arch)))
+            raise UsageError(
+                f"--arch does not take {word!r}", cause=did_you_mean(word, Arch), hint=_HINT
+            )
         found.append(Arch(word))
     return tuple(found) or None
 
 
 def _accelerators(kind: str, text: str | None) -> list[Accelerator]:
     found = []
-    for word in _words(text) or ():
+    for word in _words(kind, text) or ():
         name = f"{kind}{word.partition('.')[0]}"
         if name not in set(Accelerator):
             known = [str(a).removeprefix(kind) for a in Accelerator if a.startswith(kind)]
             raise UsageError(
-                f"--{kind} does not take {word!r}", cause=f"known majors: {', '.join(known)}"
+                f"--{kind} does not take {word!r}",
+                cause=f"known majors: {', '.join(known)}",
+                hint=_HINT,
             )
         found.append(Accelerator(name))
     return found

@@ -29,7 +29,10 @@ class PypiRegistry:
     find_links: tuple[str, ...] = ()
     """Folders, ``file`` URLs or pages that list files (pip's ``find-links``)."""
     indexes: tuple[str, ...] = ()
-    """Simple indexes (PEP 503)."""
+    """Simple indexes (PEP 503): any of them may have the bytes of a digest."""
+    primary: str | None = None
+    """The one index that new versions are taken from: extra indexes never add any, so that a
+    higher version elsewhere cannot win (dependency confusion)."""
     settings: HttpSettings = field(default_factory=HttpSettings)
 
 
@@ -55,12 +58,15 @@ def discover(
     pip = _pip(environment, runner, reporter)
     uv = _uv(environment)
     indexes = [config.index, pip.default, *pip.extra, uv.default, *uv.extra]
-    if not (config.index or pip.default or uv.default or pip.no_index or uv.no_index):
-        indexes.append(_built_in(environment, runner, reporter))
+    primary = config.index or pip.default or uv.default
+    if not (primary or pip.no_index or uv.no_index):
+        primary = _built_in(environment, runner, reporter)
+        indexes.append(primary)
     registry = PypiRegistry(
         files=config.files,
         find_links=_unique([*pip.find_links, *uv.find_links]),
         indexes=_unique(url.rstrip("/") for url in indexes if url),
+        primary=primary.rstrip("/") if primary else None,
         settings=pip.settings,
     )
     if not (registry.files or registry.find_links or registry.indexes):

@@ -45,7 +45,8 @@ def include_for(recipe: Recipe, roots: Roots, kind: RootKind) -> tuple[str, ...]
         for python in root_pythons(recipe, kind)
         for name in roots.debian.python_packages
     ]
-    return tuple(sorted({*roots.debian.packages, *pythons, *recipe.build.debian}))
+    own = recipe.build.debian
+    return tuple(sorted({*roots.debian.packages, *kind.packages, *pythons, *own}))
 
 
 def build_requires(recipe: Recipe, roots: Roots, source: LockedSource) -> tuple[str, ...]:

@@ -18,6 +18,8 @@ class RootKind(Value):
     glibc: Glibc
     """The glibc of its userland: what is built in it needs no newer one."""
     python: tuple[PythonVersion, ...]
+    packages: tuple[Text, ...] = ()
+    """Packages that this suite needs beside those of every Debian root."""
     suite: Name | None = None
     image: Text | None = None
 

@@ -42,10 +42,11 @@ EPOCH = 1_700_000_000
 PATCH = """\
 --- a/core.c
 +++ b/core.c
-@@ -1,2 +1,2 @@
+@@ -1,3 +1,3 @@
  #include <Python.h>
 -static PyObject *answer(PyObject *self, PyObject *args) { return PyLong_FromLong(41); }
 +static PyObject *answer(PyObject *self, PyObject *args) { return PyLong_FromLong(42); }
+ static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, ""}, {0}};
 """
 
 

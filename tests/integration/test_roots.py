@@ -1,7 +1,6 @@
 """Builder roots: generated ones are the same bytes every time; images come by digest."""
 
 import hashlib
-import json
 import shutil
 import subprocess
 import time
@@ -24,6 +23,8 @@ from kvpack.tools.store import Store
 from tests.integration.conftest import Kvpack
 from tests.integration.demo import prepared
 
+PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+
 pytestmark = pytest.mark.integration
 
 
@@ -39,8 +40,8 @@ class Digest:
 
 
 def test_a_generated_root_is_the_same_bytes_every_time(kvpack: Kvpack, tmp_path: Path) -> None:
-    """Assembled twice from two stores, and equal to what the build recorded."""
-    kvpack("build", "msgpack", "--out", str(tmp_path / "dist")).ok()
+    """Assembled twice, from two stores."""
+    kvpack("fetch", "msgpack").ok()
     catalogue = Catalogue(kvpack.root)
     recipe, roots = load_recipe(catalogue, "msgpack"), load_roots()
     lock = read_lock(catalogue.lock_path("msgpack"), "lock/msgpack.toml")
@@ -53,11 +54,7 @@ def test_a_generated_root_is_the_same_bytes_every_time(kvpack: Kvpack, tmp_path:
         sink = Digest()
         write_root(inputs, roots.debian, Store(folder).check, sink, lambda *_: None)  # type: ignore[arg-type]
         found.add(sink.sha256.hexdigest())
-    recorded = {
-        json.loads(path.read_text())["sha256"] for path in (kvpack.store / "roots").glob("*.json")
-    }
     assert len(found) == 1
-    assert found <= recorded
 
 
 def test_bullseye_gives_floor_2_31(kvpack: Kvpack, tmp_path: Path) -> None:
@@ -137,12 +134,15 @@ def stand_in(kvpack: Kvpack, tmp_path: Path, registry: str) -> str:
     older("lock").ok()
     older("build", "kvdemo", "--out", str(tmp_path / "older-dist")).ok()
     engine = {"CONTAINERS_CONF": str(kvpack.store / "engine" / "containers.conf")}
-    records = [json.loads(p.read_text()) for p in (kvpack.store / "roots").glob("*.json")]
-    image = next(r["image"] for r in records if "debian-bookworm" in r["image"])
+    listed = subprocess.run(
+        ["podman", "images", "--format", "{{.Repository}}:{{.Tag}}"],
+        check=True, capture_output=True, text=True, env={**engine, "PATH": PATH},
+    )  # fmt: skip
+    image = next(n for n in listed.stdout.split() if "kvpack/debian-bookworm-x86_64" in n)
     name = f"{registry}/pypa-stand-in/manylinux_2_34_x86_64"
     subprocess.run(
-        ["podman", "push", "--quiet", "--tls-verify=false", "--digestfile", str(tmp_path / "digest"),
-         image, f"docker://{name}:latest"],
-        check=True, env={**engine, "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"},
+        ["podman", "push", "--quiet", "--tls-verify=false",
+         "--digestfile", str(tmp_path / "digest"), image, f"docker://{name}:latest"],
+        check=True, env={**engine, "PATH": PATH},
     )  # fmt: skip
     return f"{name}@{(tmp_path / 'digest').read_text().strip()}"

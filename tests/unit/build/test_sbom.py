@@ -36,11 +36,8 @@ def parts(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def digests(document: dict[str, Any]) -> list[str]:
-    return [
-        item["content"]
-        for part in parts(document)
-        for item in part.get("hashes", ({"content": ""},))
-    ]
+    none = [{"content": ""}]
+    return [item["content"] for part in parts(document) for item in part.get("hashes", none)]
 
 
 def test_it_is_valid_by_the_strict_schema(locked: Inputs) -> None:

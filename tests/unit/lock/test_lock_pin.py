@@ -123,9 +123,7 @@ def test_differences_in_words() -> None:
     old, new = lock_of(recipe_of()), lock_of(recipe_of(PYPA))
     lines = [change.line() for change in differences(old, new)]
     assert lines == sorted(lines, key=lambda line: line[2:].split()[:2])
-    assert any(
-        line.startswith("+ image pypa-manylinux_2_34 x86_64 registry.example/") for line in lines
-    )
+    assert any(line.startswith("+ image pypa-manylinux_2_34 x86_64 regis") for line in lines)
     assert f"- deb debian-trixie x86_64 libc6 1:1.0-1 {digest_of(old)}" in lines
     assert differences(None, old) == [
         Change(c.kind, c.name, "", c.before) for c in differences(old, None)
@@ -156,7 +154,7 @@ def sdist(pyproject: bytes | None, pkg_info: bytes | None = None) -> Sdist:
         (b"[tool.x]", "setuptools.build_meta:__legacy__", ("setuptools>=40.8.0",)),
         (b"[build-system]\nrequires = []", "setuptools.build_meta:__legacy__", ()),
         (
-            b'[build-system]\nrequires = ["z", "a>=1"]\nbuild-backend = "b.c"\nbackend-path = ["."]',
+            b"[build-system]\nrequires = ['z', 'a>=1']\nbuild-backend = 'b.c'\n",
             "b.c", ("a>=1", "z"),
         ),
     ],
@@ -184,7 +182,10 @@ Requires-Dist: not-a-header
     [
         (None, None, ()),
         (None, PKG_INFO, ("numpy >=2", 'tomli; python_version < "3.11"')),
-        (b"[project]\nname = 'x'\ndynamic = ['dependencies']", PKG_INFO, ("numpy >=2", 'tomli; python_version < "3.11"')),
+        (
+            b"[project]\nname = 'x'\ndynamic = ['dependencies']", PKG_INFO,
+            ("numpy >=2", 'tomli; python_version < "3.11"'),
+        ),
         (b"[project]\nname = 'x'\ndependencies = ['b', 'a', 'b']", PKG_INFO, ("a", "b")),
         (b"[project]\ndependencies = ['b; extra == \"all\"']", None, ()),
     ],
@@ -210,9 +211,9 @@ def test_the_requirements_of_an_sdist(
     ],
 )
 def test_an_sdist_that_cannot_be_locked(pyproject: bytes, message: str) -> None:
+    read = read_build_system if b"build-system" in pyproject else read_run_requires
     with pytest.raises(ResolutionFailed, match=message) as caught:
-        read_build_system(sdist(pyproject))
-        read_run_requires(sdist(pyproject))
+        read(sdist(pyproject))
     assert caught.value.what.startswith("x-1.tar.gz: ")
     assert "report it upstream" in caught.value.hint
 

@@ -23,7 +23,7 @@ PLACE = f"packages/0f/b3/{HASH}/x-1.0.tar.gz"
         (f"https://files.example/{PLACE}", PLACE),
         (f"https://user:secret@mirror.example/pypi/{PLACE}?x=1#sha256=abc", PLACE),
         (f"file:///srv/mirror/{PLACE}", PLACE),
-        (f"https://mirror.example/packages/0f/b3/{HASH}/x-1.0%2Bcu12.whl", f"packages/0f/b3/{HASH}/x-1.0+cu12.whl"),
+        (f"file:///packages/0f/b3/{HASH}/x-1%2Bcu.whl", f"packages/0f/b3/{HASH}/x-1+cu.whl"),
         ("https://mirror.example/packages/x/x-1.0.tar.gz", None),
         (f"https://mirror.example/packages/0F/b3/{HASH}/x.whl", None),
         (f"https://mirror.example/{PLACE}/more", None),

@@ -91,7 +91,8 @@ ONE_FAULT = {
     ),
     "one value of two types is one fault": (
         "default = true\n", "default = 3\n",
-        "options.fast.default", "must be true or false or a string (found 3)", 'write it in quotes: "3"',
+        "options.fast.default", "must be true or false or a string (found 3)",
+        'write it in quotes: "3"',
     ),
     "a value that does not fit its type": (
         "default = true\n", 'default = "yes"\n',

@@ -1,0 +1,97 @@
+"""Runs the program in this process, in a folder with a tiny locked catalogue."""
+
+import json
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kvpack.build.model import BuildPlan
+from kvpack.cli.context import Context, Options
+from kvpack.cli.judge import verdict_name
+from kvpack.cli.main import main
+from kvpack.cli.select import Selected, plans
+from kvpack.console import Console
+from kvpack.tools.store import Store
+from tests.unit.audit.wheels import Wheel
+from tests.unit.catalogues import Tiny
+
+PASSED = {"passed": True, "counts": {"error": 0, "warning": 0, "info": 0}, "findings": []}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one run of the program left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on standard output."""
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        assert found["version"] == 1
+        assert found["kind"]
+        return found
+
+
+@dataclass
+class Place:
+    """A catalogue that is the working directory, and a store beside it."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+    tiny: Tiny = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tiny = Tiny(self.folder / "catalogue")
+        self.tiny.lock()
+
+    @property
+    def root(self) -> Path:
+        return self.tiny.root
+
+    @property
+    def store(self) -> Store:
+        return Store(self.folder / "store")
+
+    def run(self, *argv: str) -> Answer:
+        """Run ``kvpack ARGV`` on the store of this place."""
+        self.capsys.readouterr()
+        code = main(["--store", str(self.store.root), *argv])
+        out, err = self.capsys.readouterr()
+        return Answer(code, out, err)
+
+    def plan(self) -> BuildPlan:
+        """The plan of one target: ``--python 3.11 --glibc 2.36 --arch x86_64``."""
+        options = Options(root=self.root, store=self.store.root)
+        chosen = Selected(recipes=["tiny"], python="3.11", glibc="2.36", arch="x86_64")
+        (plan,) = plans(Context(options, Console()), chosen)
+        return plan
+
+    def keep(self, wheel: Path, verdict: dict[str, Any] | None = None) -> BuildPlan:
+        """Put a wheel into the store as if the target had been built, with its verdict."""
+        plan, store = self.plan(), self.store
+        sha256 = store.add_file(wheel)
+        made = {"file": wheel.name, "sha256": sha256, "size": wheel.stat().st_size}
+        record = {"key": plan.key, "action": plan.action, "made": 1, "seconds": 2.5, "wheel": made}
+        store.write_record("actions", plan.key, record)
+        store.write_record("cells", plan.cell, {"key": plan.key, "seconds": 2.5})
+        store.write_record("audits", verdict_name(plan, sha256), verdict or PASSED)
+        return plan
+
+    def wheel(self, size: int = 10) -> Path:
+        """A wheel with the evidence that a delivered one carries, and data that do not shrink."""
+        data = random.Random(0).randbytes(size)  # noqa: S311  # nothing is secret here
+        extra = {"demo-1.0.dist-info/sboms/kvpack.cdx.json": b"{}", "demo/data": data}
+        folder = self.folder / "wheels"
+        folder.mkdir(exist_ok=True)
+        return Wheel(extra=extra).write(folder)
+
+
+SELECTED = ("tiny", "--python", "3.11", "--glibc", "2.36", "--arch", "x86_64")
+"""Words that select the target of ``Place.plan``."""

@@ -1,0 +1,265 @@
+"""The import law of ``kvpack/__init__.py`` and docs/architecture.md, held over the import graph."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kvpack
+from kvpack.cli.main import COMMANDS
+
+PACKAGE = Path(kvpack.__file__).parent
+REPOSITORY = Path(__file__).parents[2]
+GIT = shutil.which("git")
+
+VOCABULARY = ["kvpack.errors", "kvpack.names", "kvpack.base", "kvpack.report"]
+"""Each may import those before it."""
+STAGES = ["recipe", "lock", "fetch", "build", "audit", "publish", "resolve"]
+"""In the order in which the data flows."""
+VALUES = {
+    "kvpack.recipe.model": "Recipe and Target: what to build",
+    "kvpack.recipe.roots": "Roots: which builder roots exist, data that the package carries",
+    "kvpack.lock.model": "Lock and Inputs: exactly which bytes",
+    "kvpack.fetch.model": "Wanted: a locked file and its place",
+    "kvpack.build.model": "BuildPlan and BuiltWheel",
+    "kvpack.audit.model": "WheelFacts and AuditReport",
+}
+"""What later stages may import of earlier ones. No verb is here: only cli joins stages."""
+PURE = {
+    "kvpack.recipe.model", "kvpack.recipe.roots", "kvpack.recipe.expand",
+    "kvpack.lock.model", "kvpack.lock.expect", "kvpack.lock.check", "kvpack.lock.diff",
+    "kvpack.fetch.model",
+    "kvpack.audit.model", "kvpack.audit.checks", "kvpack.audit.elf_checks", "kvpack.audit.layout",
+}  # fmt: skip
+"""Values and decisions: they touch no tool."""
+ONLY = {
+    "subprocess": {
+        "kvpack.tools.process": "the one place that starts programs",
+        "kvpack.audit.trial": "runs inside the container, without kvpack",
+    },
+    "httpx2": {"kvpack.tools.http": "the one place that speaks HTTP"},
+    "socket": {},
+    "http": {},
+    "urllib.request": {},
+    "pickle": {},
+    "tarfile": {
+        "kvpack.tools.packed": "reads archives, for safe unpacking",
+        "kvpack.build.deb": "reads the data.tar of a Debian package, member by member",
+        "kvpack.build.root": "writes the builder root's image",
+        "kvpack.audit.smoke": "writes what a container is given",
+    },
+    "zipfile": {
+        "kvpack.tools.packed": "reads archives, for safe unpacking",
+        "kvpack.audit.archive": "describes a wheel, unpacks nothing",
+        "kvpack.audit.wheel": "describes a wheel, unpacks nothing",
+        "kvpack.audit.smoke": "reads entry points",
+        "kvpack.build.compare": "compares members",
+        "kvpack.build.pytools": "takes apart locked wheels",
+        "kvpack.build.stamp": "packs wheels, also inside the builder root",
+        "kvpack.cli.make": "copies a wheel's bill of materials out of it",
+        "kvpack.cli.remote": "reads one file of the locked cibuildwheel",
+    },
+}
+"""Modules that few may import, each with its reason."""
+UNPACKING = {"extractall": {"kvpack.build.pytools"}, "extract": set(), "unpack_archive": set()}
+"""Functions that write what an archive says. Elsewhere ``kvpack.tools.archive`` does."""
+LATE = {
+    "pydantic",
+    "httpx2",
+    "rich",
+    "elftools",
+    "packaging",
+    "tomlkit",
+    "cyclonedx",
+    "auditwheel",
+    "uv",
+}
+"""What ``kvpack --help`` must not load."""
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_bytes()) for name, path in FILES.items()}
+
+
+def imports_of(name: str) -> Iterator[str]:
+    """Every module that a module imports, at its top, in functions and for types."""
+    for node in ast.walk(TREES[name]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: a relative import"
+            module = str(node.module)
+            below = [f"{module}.{alias.name}" for alias in node.names]
+            yield from (full if full in FILES else module for full in below)
+
+
+GRAPH = {name: sorted(set(imports_of(name))) for name in FILES}
+
+
+def stage_of(name: str) -> str:
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def allowed(importer: str, imported: str) -> bool:
+    """The law, for two modules of kvpack."""
+    mine, theirs = stage_of(importer), stage_of(imported)
+    if importer in VOCABULARY:
+        return imported in VOCABULARY[: VOCABULARY.index(importer)]
+    if importer in {"kvpack", "kvpack.__main__"} or mine == "cli":
+        return importer != "kvpack"
+    if imported in VOCABULARY:
+        return mine != "tools" or imported != "kvpack.base"
+    if theirs in {mine, "tools"}:
+        return mine == theirs or (mine in STAGES and importer not in PURE)
+    earlier = STAGES[: STAGES.index(mine)] if mine in STAGES else []
+    return theirs in earlier and imported in VALUES
+
+
+def test_every_module_is_known_to_the_law() -> None:
+    known = {"", "__main__", "console", "cli", "tools", *STAGES}
+    known |= {name.removeprefix("kvpack.") for name in VOCABULARY}
+    assert {stage_of(name) for name in FILES} <= known
+    assert set(FILES) >= {*VALUES, *PURE, *VOCABULARY}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_import_law(name: str) -> None:
+    ours = [found for found in GRAPH[name] if found.split(".")[0] == "kvpack"]
+    assert [found for found in ours if not allowed(name, found)] == []
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        ("kvpack.lock.pin", "kvpack.fetch.model"),
+        ("kvpack.build.run", "kvpack.fetch.download"),
+        ("kvpack.build.run", "kvpack.recipe.load"),
+        ("kvpack.tools.files", "kvpack.recipe.model"),
+        ("kvpack.tools.files", "kvpack.base"),
+        ("kvpack.lock.model", "kvpack.tools.files"),
+        ("kvpack.audit.wheel", "kvpack.console"),
+        ("kvpack.audit.wheel", "kvpack.cli.main"),
+        ("kvpack.names", "kvpack.base"),
+        ("kvpack.console", "kvpack.tools.files"),
+    ],
+)
+def test_the_law_forbids(importer: str, imported: str) -> None:
+    assert not allowed(importer, imported)
+
+
+@pytest.mark.parametrize("module", ONLY)
+def test_who_may_import(module: str) -> None:
+    found = {
+        name
+        for name, imports in GRAPH.items()
+        if any(one == module or one.startswith(f"{module}.") for one in imports)
+    }
+    assert found == set(ONLY[module])
+
+
+@pytest.mark.parametrize("function", UNPACKING)
+def test_who_may_unpack(function: str) -> None:
+    found = {
+        name
+        for name, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr == function
+    }
+    assert found == UNPACKING[function]
+
+
+def test_there_are_no_import_cycles() -> None:
+    """Imports for types included: they are read as much as the others."""
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, " -> ".join((*way, name))
+        if name in done or name not in GRAPH:
+            return
+        for found in GRAPH[name]:
+            if found != "kvpack":  # __version__: the package itself imports nothing
+                visit(found, (*way, name))
+        done.add(name)
+
+    for name in GRAPH:
+        visit(name, ())
+    assert not [found for found in GRAPH["kvpack"] if found.startswith("kvpack")]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_modules_are_short_enough_to_read(name: str) -> None:
+    assert len(FILES[name].read_text(encoding="utf-8").splitlines()) <= 300
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Also with every command's own arguments filled in."""
+    program = (
+        "import json, sys\n"
+        "from kvpack.cli.main import COMMANDS, make_parser\n"
+        "make_parser(None).format_help()\n"
+        "plain = sorted(sys.modules)\n"
+        "for name in COMMANDS: make_parser(name).format_help()\n"
+        "print(json.dumps([plain, sorted(sys.modules)]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, cwd=PACKAGE.parent
+    )
+    plain, filled = (set(names) for names in json.loads(done.stdout))
+    assert "kvpack.cli.main" in plain
+    assert not plain & LATE
+    assert not filled & LATE
+    assert not {name for name in plain if name.startswith("kvpack.cli.")} & {
+        f"kvpack.cli.{command}" for command in COMMANDS
+    }
+
+
+# -- what no committed file holds -------------------------------------------------------------
+
+FORBIDDEN = [
+    host + end
+    for host, end in (
+        ("pypi", ".org"),
+        ("files.pythonhosted", ".org"),
+        ("deb.debian", ".org"),
+        ("security.debian", ".org"),
+        ("registry.npmjs", ".org"),
+        ("/work/", "main"),
+    )
+]
+"""Hosts of registries (configuration of the machine), and paths of the machine this was made on."""
+
+
+def committed() -> list[Path]:
+    """Files that git knows or would take."""
+    assert GIT is not None
+    done = subprocess.run(
+        [GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        check=True,
+        cwd=REPOSITORY,
+    )
+    paths = [REPOSITORY / name.decode() for name in done.stdout.split(b"\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def test_no_file_names_a_registry_or_this_machine() -> None:
+    files = committed()
+    assert REPOSITORY / "pyproject.toml" in files
+    found = [
+        f"{path.relative_to(REPOSITORY)}: {text}"
+        for path in files
+        for text in FORBIDDEN
+        if text.encode() in path.read_bytes()
+    ]
+    assert found == []

@@ -1,0 +1,256 @@
+"""Container engines, played by programs in a folder on PATH."""
+
+from pathlib import Path
+
+import pytest
+
+from kvpack.errors import EngineMissing, ToolFailed
+from kvpack.report import Silent
+from kvpack.tools.engine import (
+    PASSED,
+    RESTRICTED,
+    Engine,
+    candidates,
+    choose,
+    oci_platform,
+    reachable,
+)
+from kvpack.tools.store import Store
+from tests.unit.build.made import Heard, calls, script
+
+RECORDS = """
+{ printf "%s" NAME; printf "\\t%s" "$@"; echo; } >> HERE/calls
+PATH=/usr/bin:/bin
+env | sort > HERE/environment
+"""
+PODMAN = '{"Client":{"Version":"5.4.0"}}'
+DOCKER = '{"Client":{"Version":"28.0"},"Server":{"Version":"28.0"}}'
+CLIENT_ONLY = '{"Client":{"Version":"28.0"},"Server":null}'
+
+
+class Machine:
+    """A PATH with fake engines, and what they were called with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = Store(folder / "store")
+        (folder / "bin").mkdir()
+
+    def install(self, name: str, text: str = "", *, version: str = "") -> None:
+        """``text`` plays every command but ``version``."""
+        answer = version or {"podman": PODMAN, "docker": DOCKER}[name]
+        head = RECORDS.replace("HERE", str(self.folder)).replace("NAME", name)
+        play = f"case $1 in version) echo '{answer}';; *) :\n{text}\n;; esac\n"
+        script(self.folder / "bin" / name, head + play)
+
+    def calls(self) -> list[list[str]]:
+        return list(calls(self.folder / "calls"))
+
+    def environment(self) -> dict[str, str]:
+        lines = (self.folder / "environment").read_text(encoding="utf-8").splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def choose(self) -> Engine:
+        return choose(reachable(self.store, Silent()), "root:1", self.store, Silent())
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return Machine(tmp_path)
+
+
+def names(engines: list[Engine]) -> list[tuple[str, str]]:
+    return [(engine.name, engine.how) for engine in engines]
+
+
+OWN = "its own configuration"
+
+# -- finding one -------------------------------------------------------------------------------
+
+
+def test_where_none_is_installed_the_error_says_how_to_get_one(machine: Machine) -> None:
+    with pytest.raises(EngineMissing, match="podman and docker not found on PATH") as caught:
+        reachable(machine.store, Silent())
+    assert "apt-get install podman runc" in caught.value.hint
+    assert "dnf install podman" in caught.value.hint
+    assert "container" in caught.value.cause
+
+
+def test_podman_comes_before_docker_and_the_plain_one_before_the_restricted(
+    machine: Machine,
+) -> None:
+    machine.install("docker")
+    machine.install("podman")
+    expected = [("podman", OWN), ("podman", "restricted"), ("docker", OWN)]
+    assert names(candidates(machine.store)) == expected
+
+
+def test_a_client_without_a_service_is_no_engine(machine: Machine) -> None:
+    machine.install("docker", version=CLIENT_ONLY)
+    with pytest.raises(EngineMissing, match="no container engine answers") as caught:
+        reachable(machine.store, Silent())
+    assert "systemctl start docker" in caught.value.hint
+    machine.install("podman")
+    assert {engine.name for engine in reachable(machine.store, Silent())} == {"podman"}
+
+
+@pytest.mark.parametrize("version", ["Cannot connect to the Docker daemon", "5", "[]"])
+def test_a_client_that_answers_otherwise_is_no_engine(machine: Machine, version: str) -> None:
+    machine.install("docker", version=version)
+    with pytest.raises(EngineMissing) as caught:
+        reachable(machine.store, Silent())
+    assert caught.value.cause == f"docker: {version}"
+
+
+def test_a_client_that_cannot_be_started_does_not_hide_the_next_one(machine: Machine) -> None:
+    (machine.folder / "bin" / "podman").write_bytes(b"\x00")
+    (machine.folder / "bin" / "podman").chmod(0o755)
+    machine.install("docker")
+    assert names(reachable(machine.store, Silent())) == [("docker", OWN)]
+
+
+def test_one_can_be_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.install("docker")
+    machine.install("podman")
+    monkeypatch.setenv("KVPACK_ENGINE", "docker")
+    assert names(reachable(machine.store, Silent())) == [("docker", OWN)]
+    assert {call[0] for call in machine.calls()} == {"docker"}
+    monkeypatch.setenv("KVPACK_ENGINE", "nerdctl")
+    with pytest.raises(EngineMissing, match="nerdctl not found on PATH"):
+        reachable(machine.store, Silent())
+
+
+# -- choosing one that runs --------------------------------------------------------------------
+
+ONLY_RESTRICTED = """
+case ${CONTAINERS_CONF:-none} in none) echo 'setrlimit: Operation not permitted'; exit 126;; esac
+"""
+
+
+def test_the_plain_one_is_taken_where_it_works(machine: Machine) -> None:
+    machine.install("podman")
+    assert machine.choose().how == OWN
+    assert machine.calls()[-1] == [
+        *("podman", "run", "--rm", "--network=none", "--pull=never", "root:1", "/bin/true"),
+    ]
+
+
+def test_the_restricted_one_is_taken_where_the_plain_one_fails_and_remembered(
+    machine: Machine,
+) -> None:
+    machine.install("podman", ONLY_RESTRICTED)
+    engine = machine.choose()
+    assert (engine.name, engine.how) == ("podman", "restricted")
+    configuration = Path(engine.environment["CONTAINERS_CONF"])
+    assert configuration.read_text(encoding="utf-8") == RESTRICTED
+    assert configuration.is_relative_to(machine.store.root)
+    tried = sum(call[1] == "run" for call in machine.calls())
+    assert tried == 2
+    assert machine.choose() == engine
+    assert sum(call[1] == "run" for call in machine.calls()) == tried + 1
+
+
+def test_what_was_remembered_gives_way_when_it_works_no_more(machine: Machine) -> None:
+    machine.store.write_record("engine", "chosen", {"engine": ["podman", "restricted"]})
+    machine.install("podman", 'test -z "${CONTAINERS_CONF:-}" || exit 1')
+    assert machine.choose().how == OWN
+    assert machine.store.read_record("engine", "chosen") == {"engine": ["podman", OWN]}
+
+
+def test_where_none_runs_each_says_why(machine: Machine) -> None:
+    machine.install("podman", "echo no runc >&2; exit 127")
+    machine.install("docker", "echo no permission >&2; exit 1")
+    with pytest.raises(EngineMissing, match="can run root:1") as caught:
+        machine.choose()
+    for words in ("podman with restricted: no runc", f"docker with {OWN}: no permission"):
+        assert words in caught.value.cause
+    assert "runc" in caught.value.hint
+
+
+# -- what reaches it ---------------------------------------------------------------------------
+
+
+def test_only_names_that_an_engine_needs_reach_it(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*PASSED, "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD_X", "HTTPS_PROXY"):
+        if name not in {"PATH", "CONTAINERS_CONF"}:
+            monkeypatch.setenv(name, "passed")
+    machine.install("docker")
+    reachable(machine.store, Silent())
+    found = machine.environment()
+    assert {name for name, value in found.items() if value == "passed"} == {
+        *PASSED,
+    } - {"PATH", "CONTAINERS_CONF"}
+    assert {"PWD", "_", "OLDPWD", "SHLVL"} | set(PASSED) >= set(found)
+
+
+def test_a_pull_may_go_through_a_proxy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    machine.install("docker")
+    (engine,) = reachable(machine.store, Silent())
+    assert engine.pull("x@sha256:1", "linux/arm64", Silent()).code == 0
+    assert machine.environment()["HTTPS_PROXY"] == "http://proxy:3128"
+    assert machine.calls()[-1] == [
+        *("docker", "pull", "--quiet", "--platform=linux/arm64", "x@sha256:1"),
+    ]
+
+
+def test_images_are_asked_for_by_name(machine: Machine) -> None:
+    machine.install("podman", 'case "$*" in *"{{.Id}} there") exit 0;; *) exit 1;; esac')
+    engine = candidates(machine.store)[0]
+    assert engine.has_image("there", Silent())
+    assert not engine.has_image("absent", Silent())
+
+
+# -- importing, removing -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("podman", ["--os", "linux", "--arch", "arm64", "--quiet"]),
+        ("docker", ["--platform", "linux/arm64"]),
+    ],
+)
+def test_an_import_passes_the_stream_and_each_engines_own_flags(
+    machine: Machine, name: str, flags: list[str]
+) -> None:
+    machine.install(name, f"cat > {machine.folder}/stream")
+    engine, heard = candidates(machine.store)[0], Heard()
+    changes = ["ENV PATH=/bin", 'CMD ["/bin/bash"]']
+    with engine.importing("root:1", changes, "linux/arm64", heard) as pipe:
+        pipe.write(b"tar" * 50_000)
+    assert (machine.folder / "stream").read_bytes() == b"tar" * 50_000
+    (call,) = machine.calls()
+    assert call == [name, "import", *[f"--change={c}" for c in changes], *flags, "-", "root:1"]
+    assert heard.details[0].startswith(f"+ {name} import ")
+
+
+def test_an_import_that_the_engine_refuses_fails(machine: Machine) -> None:
+    machine.install("podman", "echo no space left; exit 125")
+    engine = candidates(machine.store)[0]
+
+    def importing() -> None:
+        with engine.importing("root:1", [], "linux/amd64", Silent()) as pipe:
+            pipe.write(b"x" * 1_000_000)
+
+    with pytest.raises(ToolFailed, match="exited with code 125") as caught:
+        importing()
+    assert "no space left" in caught.value.cause
+
+
+def test_containers_with_a_label_are_removed(machine: Machine) -> None:
+    machine.install("podman", 'test "$1" != ps || printf "aa\\nbb\\n"')
+    candidates(machine.store)[0].remove_containers("kvpack.key=1", Silent())
+    assert machine.calls() == [
+        ["podman", "ps", "--all", "--quiet", "--filter", "label=kvpack.key=1"],
+        ["podman", "rm", "--force", "aa"],
+        ["podman", "rm", "--force", "bb"],
+    ]
+
+
+def test_platforms_have_the_names_of_oci() -> None:
+    assert oci_platform("x86_64") == "linux/amd64"
+    assert oci_platform("aarch64") == "linux/arm64"
