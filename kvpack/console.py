@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -180,8 +181,10 @@ class _Step:
         from rich.markup import escape  # noqa: PLC0415
 
         if self.status:
-            seconds = time.monotonic() - self.start
-            self.status.update(f"{escape(self.title)} [dim]{seconds:.0f} s  {escape(text[:80])}[/]")
+            took = f"{time.monotonic() - self.start:.0f} s"
+            room = shutil.get_terminal_size().columns - len(self.title) - len(took) - 6
+            shown = escape(text[: max(room, 0)])
+            self.status.update(f"{escape(self.title)} [dim]{took}  {shown}[/]")
 
 
 def human_size(count: int) -> str:

@@ -140,4 +140,4 @@ def _answer(
     if rows_shown:
         console.table(["wheel", "size", "sha256", "key", "audit", "how"], rows_shown)
     for plan, error in failed:
-        console.print(f"failed: {plan.title}: {error.what}")
+        console.print(f"failed: {plan.title} ({type(error).__name__})")

@@ -12,7 +12,9 @@ from kvpack.cli.context import Context, Options
 from kvpack.errors import KvpackError, UsageError
 
 if TYPE_CHECKING:
+    from kvpack.lock.check import Slicer
     from kvpack.lock.model import Lock
+    from kvpack.recipe.model import Recipe, Target
 
 
 class Args(Options):
@@ -87,14 +89,16 @@ def _committed(name: str, context: Context) -> "Lock":
 def _rebuilt(old: "Lock", new: "Lock", context: Context) -> list[dict[str, Any]]:
     """Targets of the recipe, as it is now, whose key differs under the two locks."""
     from kvpack.build.key import first_difference
+    from kvpack.lock.check import Slicer
     from kvpack.recipe.expand import matrix
     from kvpack.recipe.load import load_recipe
 
     recipe = load_recipe(context.catalogue, new.recipe)
+    slicers = [Slicer(recipe, lock) for lock in (old, new)]
     found = []
     for version in recipe.versions:
         for target in matrix(recipe, context.roots, version):
-            before, after = (_action(context, lock, target) for lock in (old, new))
+            before, after = (_action(context, recipe, slicer, target) for slicer in slicers)
             if after is None or before == after:
                 continue
             because = first_difference(before, after) if before else "not in the first lock"
@@ -102,12 +106,12 @@ def _rebuilt(old: "Lock", new: "Lock", context: Context) -> list[dict[str, Any]]
     return found
 
 
-def _action(context: Context, lock: "Lock", target: Any) -> dict[str, Any] | None:  # noqa: ANN401
+def _action(
+    context: Context, recipe: "Recipe", slicer: "Slicer", target: "Target"
+) -> dict[str, Any] | None:
     from kvpack.cli.select import plan_for
-    from kvpack.recipe.load import load_recipe
 
     try:
-        recipe = load_recipe(context.catalogue, target.recipe)
-        return plan_for(context, recipe, lock, target).action
+        return plan_for(context, recipe, slicer, target).action
     except KvpackError:
         return None

@@ -137,8 +137,8 @@ def _check_machine(context: Context, plan: BuildPlan) -> None:
         raise TargetUnavailable(
             f"{plan.title} cannot be built here",
             cause=f"this machine is {context.machine}, the target is {target.arch}",
-            hint=f"run the same command on an {target.arch} machine: its key ({plan.key[:12]}) and "
-            "its bytes are the same there",
+            hint=f"run the same command on an {target.arch} machine: the key is the same there "
+            f"({plan.key[:12]})",
         )
 
 

@@ -27,11 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: Args, context: Context) -> int:
     """Print the plan."""
-    rows = [describe(plan, context) for plan in _plans(args, context)]
-    skipped = _skipped(args, context) if args.all else []
+    from kvpack.cli.select import plans
+
+    found, incomplete = _whole(args, context) if args.all else (plans(context, args), [])
+    rows = [describe(plan, context) for plan in found]
     console = context.console
     if console.as_json:
-        console.answer("plan", {"targets": rows, "incomplete": skipped})
+        console.answer("plan", {"targets": rows, "incomplete": incomplete})
         return 0
     console.table(
         ["target", "root", "key", "state", "because", "last time"],
@@ -47,42 +49,33 @@ def run(args: Args, context: Context) -> int:
             for row in rows
         ],
     )
-    for reason in skipped:
+    for reason in incomplete:
         console.print(f"incomplete: {reason}")
     return 0
 
 
-def _plans(args: Args, context: Context) -> "list[BuildPlan]":
-    from kvpack.cli.select import plan_for, plans, read_checked_lock
+def _whole(args: Args, context: Context) -> "tuple[list[BuildPlan], list[str]]":
+    """The plans of whole matrices, and what the locks cannot name."""
+    from kvpack.cli.select import plan_for, read_checked_lock
+    from kvpack.lock.check import Slicer
     from kvpack.lock.expect import is_complete
     from kvpack.recipe.expand import choose_version, matrix
     from kvpack.recipe.load import load_recipe
 
-    if not args.all:
-        return plans(context, args)
-    found = []
+    found, incomplete = [], []
     for name in args.recipes:
         recipe = load_recipe(context.catalogue, name)
         lock = read_checked_lock(context, recipe)
+        slicer = Slicer(recipe, lock)
         wanted = [choose_version(recipe, args.version)]
         found += [
-            plan_for(context, recipe, lock, target)
+            plan_for(context, recipe, slicer, target)
             for version in (recipe.versions if args.all_versions else wanted)
             for target in matrix(recipe, context.roots, version)
             if is_complete(lock, target.accelerator)
         ]
-    return found
-
-
-def _skipped(args: Args, context: Context) -> list[str]:
-    from kvpack.cli.select import read_checked_lock
-    from kvpack.recipe.load import load_recipe
-
-    return [
-        f"{name}: {reason}"
-        for name in args.recipes
-        for reason in read_checked_lock(context, load_recipe(context.catalogue, name)).incomplete
-    ]
+        incomplete += [f"{name}: {reason}" for reason in lock.incomplete]
+    return found, incomplete
 
 
 def describe(plan: "BuildPlan", context: Context) -> dict[str, Any]:

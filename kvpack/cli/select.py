@@ -9,6 +9,7 @@ from kvpack.names import Accelerator, Arch, did_you_mean
 
 if TYPE_CHECKING:
     from kvpack.build.model import BuildPlan
+    from kvpack.lock.check import Slicer
     from kvpack.lock.model import Lock
     from kvpack.recipe.model import Recipe, Selection, Target
 
@@ -139,6 +140,7 @@ def read_checked_lock(context: Context, recipe: "Recipe") -> "Lock":
 
 def plans(context: Context, args: Selected) -> "list[BuildPlan]":
     """One plan per selected target, in the order they were named."""
+    from kvpack.lock.check import Slicer
     from kvpack.recipe.expand import expand
     from kvpack.recipe.load import load_recipe
 
@@ -149,18 +151,17 @@ def plans(context: Context, args: Selected) -> "list[BuildPlan]":
         targets = expand(
             recipe, context.roots, chosen, version=args.version, machine=context.machine
         )
-        lock = read_checked_lock(context, recipe)
-        found += [plan_for(context, recipe, lock, target) for target in targets]
+        slicer = Slicer(recipe, read_checked_lock(context, recipe))
+        found += [plan_for(context, recipe, slicer, target) for target in targets]
     return found
 
 
-def plan_for(context: Context, recipe: "Recipe", lock: "Lock", target: "Target") -> "BuildPlan":
+def plan_for(context: Context, recipe: "Recipe", slicer: "Slicer", target: "Target") -> "BuildPlan":
     """The plan of one target."""
     from kvpack.build.key import action, action_key, local_version
     from kvpack.build.model import BuildPlan
-    from kvpack.lock.check import inputs_for
 
-    inputs = inputs_for(recipe, lock, target)
+    inputs = slicer.inputs(target)
     document = action(recipe, inputs, context.roots)
     key = action_key(document)
     return BuildPlan(

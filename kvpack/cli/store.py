@@ -22,7 +22,7 @@ class Args(Options):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("verify", "gc", "usage"))
+    parser.add_argument("action", choices=("verify", "gc", "usage"), help="see above")
     parser.add_argument("--repair", action="store_true", help="verify: remove corrupt blobs")
     parser.add_argument(
         "--keep-results", type=float, metavar="DAYS", help="gc: drop results older than this"

@@ -8,9 +8,6 @@ from kvpack.lock.model import (
     Closure,
     Inputs,
     Lock,
-    LockedPatch,
-    LockedRoot,
-    LockedSource,
     LockedWheel,
 )
 from kvpack.recipe.model import Recipe, Target
@@ -128,70 +125,66 @@ def _incomplete(recipe: Recipe, lock: Lock, place: str) -> Iterator[Fault]:
         )
 
 
+class Slicer:
+    """Cuts the inputs of targets out of one lock; what it looks up is indexed once."""
+
+    def __init__(self, recipe: Recipe, lock: Lock) -> None:
+        self._recipe, self._lock = recipe, lock
+        self._wheels = {wheel.file: wheel for wheel in lock.wheels}
+        self._closures = {identity(closure): closure for closure in lock.closure}
+        self._sources = {source.version: source for source in lock.source}
+        self._roots = {(root.id, root.arch): root for root in lock.root}
+        self._found: dict[tuple[object, ...], tuple[LockedWheel, ...]] = {}
+
+    def inputs(self, target: Target) -> Inputs:
+        """The slice of the lock that a target is built from.
+
+        :raises LockMissing: if the lock lacks part of it.
+        """
+        for reason in self._lock.incomplete:
+            if reason.startswith(f"accelerator {target.accelerator}:"):
+                raise LockMissing(
+                    f"{target.title} cannot be built: the lock is incomplete",
+                    cause=reason,
+                    hint="build the cpu target (--cpu); this version of kvpack locks no toolkits",
+                )
+        source = self._sources.get(target.version)
+        root = self._roots.get((target.root, target.arch))
+        if source is None:
+            raise _lacks(target, f"the source of version {target.version}")
+        if root is None:
+            raise _lacks(target, f"the root {target.root} for {target.arch}")
+        cell = (target.python, target.root, target.arch)
+        applied = {patch.id for patch in self._recipe.patches_for(target.version)}
+        return Inputs(
+            target=target,
+            source=source,
+            patches=tuple(patch for patch in self._lock.patches if patch.id in applied),
+            build=self._closure("build", target.version, *cell),
+            host=self._host(),
+            root=root,
+            root_tools=self._closure("root", None, *cell),
+            imports=self._closure("import", target.version, *cell),
+        )
+
+    def _closure(self, *name: object) -> tuple[LockedWheel, ...]:
+        if name not in self._found:
+            closure = self._closures.get(name)
+            files = closure.files if closure else ()
+            self._found[name] = tuple(self._wheels[file] for file in files)
+        return self._found[name]
+
+    def _host(self) -> tuple[LockedWheel, ...]:
+        name = next((name for name in self._closures if name[0] == "host"), ())
+        return self._closure(*name)
+
+
 def inputs_for(recipe: Recipe, lock: Lock, target: Target) -> Inputs:
-    """The slice of the lock that a target is built from.
+    """The slice of the lock that one target is built from.
 
     :raises LockMissing: if the lock lacks part of it.
     """
-    if any(reason.startswith(f"accelerator {target.accelerator}:") for reason in lock.incomplete):
-        raise LockMissing(
-            f"{target.title} cannot be built: the lock is incomplete",
-            cause=next(
-                r for r in lock.incomplete if r.startswith(f"accelerator {target.accelerator}:")
-            ),
-            hint="build the cpu target (--cpu); this version of kvpack locks no toolkits",
-        )
-    return Inputs(
-        target=target,
-        source=_locked_source(lock, target),
-        patches=_locked_patches(recipe, lock, target),
-        build=_wheels(lock, target, "build"),
-        host=_wheels(lock, target, "host"),
-        root=_locked_root(lock, target),
-        root_tools=_wheels(lock, target, "root"),
-        imports=_wheels(lock, target, "import"),
-    )
-
-
-def _locked_source(lock: Lock, target: Target) -> LockedSource:
-    for source in lock.source:
-        if source.version == target.version:
-            return source
-    raise _lacks(target, f"the source of version {target.version}")
-
-
-def _locked_patches(recipe: Recipe, lock: Lock, target: Target) -> tuple[LockedPatch, ...]:
-    """Those that apply, in the recipe's order: that is the order in which they are applied."""
-    locked = {patch.id: patch for patch in lock.patches}
-    wanted = [patch.id for patch in recipe.patches_for(target.version)]
-    for name in wanted:
-        if name not in locked:
-            raise _lacks(target, f"the patch {name!r}")
-    return tuple(locked[name] for name in wanted)
-
-
-def _locked_root(lock: Lock, target: Target) -> LockedRoot:
-    for root in lock.root:
-        if (root.id, root.arch) == (target.root, target.arch):
-            return root
-    raise _lacks(target, f"the root {target.root} for {target.arch}")
-
-
-def _wheels(lock: Lock, target: Target, use: str) -> tuple[LockedWheel, ...]:
-    for closure in lock.closure:
-        if closure.use == use and all(
-            mine in {None, theirs}
-            for mine, theirs in (
-                (closure.version, target.version),
-                (closure.python if use != "host" else None, target.python),
-                (closure.root, target.root),
-                (closure.arch, target.arch),
-            )
-        ):
-            return lock.wheels_of(closure)
-    if use in {"build", "host"}:  # no target does without; the others may
-        raise _lacks(target, f"the {use} closure of {target.title}")
-    return ()
+    return Slicer(recipe, lock).inputs(target)
 
 
 def _lacks(target: Target, what: str) -> LockMissing:

@@ -36,7 +36,8 @@ for path in (home / "order.json", *(home / "bin").glob("*")):
         path.write_text(text.replace('"/clean', f'"{home}').replace("#!/clean", f"#!{home}"))
 if (here / "before").exists():
     exec((here / "before").read_text())
-os.execv(home / "bin" / "python", [home / "bin" / "python", "-I", home / "trial.py", home / "order.json"])
+python = home / "bin" / "python"
+os.execv(python, [python, "-I", home / "trial.py", home / "order.json"])
 """
 
 

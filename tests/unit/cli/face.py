@@ -17,6 +17,7 @@ from kvpack.console import Console
 from kvpack.tools.store import Store
 from tests.unit.audit.wheels import Wheel
 from tests.unit.catalogues import Tiny
+from tests.unit.lock.outside import deb_content, sdist_content
 
 PASSED = {"passed": True, "counts": {"error": 0, "warning": 0, "info": 0}, "findings": []}
 
@@ -65,6 +66,26 @@ class Place:
         code = main(["--store", str(self.store.root), *argv])
         out, err = self.capsys.readouterr()
         return Answer(code, out, err)
+
+    def mirror(self, *, spoiled: bytes | None = None) -> Path:
+        """A folder with all inputs of ``plan``, which kvpack.toml names as every registry."""
+        inputs, folder = self.plan().inputs, self.folder / "mirror"
+        held = {deb.path: deb_content(deb.path) for deb in inputs.root.packages}
+        for wheel in (*inputs.build, *inputs.host, *inputs.root_tools, *inputs.imports):
+            held[wheel.path] = wheel.file
+        held[inputs.source.path] = sdist_content(inputs.source.file)
+        for path, text in held.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(text.encode() if spoiled is None else spoiled)
+        self.use(folder)
+        return folder
+
+    def use(self, folder: Path) -> None:
+        """Name a folder as the only mirror of every registry."""
+        (self.root / "kvpack.toml").write_text(
+            f'[registries.pypi]\nindex = "{folder.as_uri()}"\nfiles = ["{folder.as_uri()}"]\n'
+            f'[registries.debian]\nmirrors = ["{folder.as_uri()}"]\n'
+        )
 
     def plan(self) -> BuildPlan:
         """The plan of one target: ``--python 3.11 --glibc 2.36 --arch x86_64``."""

@@ -525,10 +525,33 @@ def _(place: Place) -> list[str]:
     return ["build", *SELECTED]
 
 
-@case("no container engine", errors.OfflineMissing, "--offline forbids fetching", "kvpack fetch")
+@case(
+    "no container engine",
+    errors.EngineMissing,
+    "no container engine: podman and docker not found on PATH",
+    "builds run in a container",
+    "apt-get install podman",
+)
 def _(place: Place) -> list[str]:
-    place.store.write_record("actions", place.plan().key, {"wheel": {"sha256": "0" * 64}})
-    return ["build", *SELECTED, "--offline"]
+    place.mirror()
+    return ["build", *SELECTED]
+
+
+@case(
+    "a corrupt source in the store",
+    errors.StoreCorrupt,
+    "does not hold the bytes of its name",
+    "run the same command again",
+)
+def _(place: Place) -> list[str]:
+    wheel = place.wheel()
+    place.keep(wheel, {})
+    (path,) = (place.store.root / "audits").rglob("*.json")
+    path.unlink()
+    blob = place.store.blob_path(place.store.add_file(wheel))
+    blob.chmod(0o644)
+    blob.write_bytes(b"rotten")
+    return ["build", *SELECTED]
 
 
 @case("a store that is a file", errors.UsageError, "store.txt is a file", "--store DIR")
@@ -591,27 +614,14 @@ def _(place: Place) -> list[str]:
 @case("mirrors that do not answer", errors.FetchFailed, "could not be fetched",
       "tiny-1.0.tar.gz", "run the same command again")  # fmt: skip
 def _(place: Place) -> list[str]:
-    empty = (place.folder / "empty").as_uri()
-    (place.root / "kvpack.toml").write_text(
-        f'[registries.pypi]\nindex = "{empty}"\nfiles = ["{empty}"]\n'
-        f'[registries.debian]\nmirrors = ["{empty}"]\n'
-    )
+    place.use(place.folder / "empty")
     return ["fetch", *SELECTED]
 
 
 @case("mirrors with other bytes", errors.DigestMismatch, "could not be fetched",
       "what came is not what the lock names", "none of those bytes were kept")  # fmt: skip
 def _(place: Place) -> list[str]:
-    mirror = place.folder / "mirror"
-    inputs = place.plan().inputs
-    wheels = (*inputs.build, *inputs.host, *inputs.root_tools, *inputs.imports)
-    for path in [inputs.source.path, *(one.path for one in (*wheels, *inputs.root.packages))]:
-        (mirror / path).parent.mkdir(parents=True, exist_ok=True)
-        (mirror / path).write_bytes(b"a login page")
-    (place.root / "kvpack.toml").write_text(
-        f'[registries.pypi]\nindex = "{mirror.as_uri()}"\nfiles = ["{mirror.as_uri()}"]\n'
-        f'[registries.debian]\nmirrors = ["{mirror.as_uri()}"]\n'
-    )
+    place.mirror(spoiled=b"a login page")
     return ["fetch", *SELECTED]
 
 

@@ -1,10 +1,14 @@
 """Every command on sound input: its human output, its --json twin, its help."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -12,6 +16,7 @@ import pytest
 
 from kvpack import __version__
 from kvpack.cli.main import COMMANDS, main, make_parser
+from tests.unit.audit.wheels import Wheel
 from tests.unit.catalogues import REPOSITORY
 from tests.unit.cli.face import SELECTED, Answer, Place
 from tests.unit.lock.outside import Outside
@@ -233,6 +238,40 @@ def test_a_changed_epoch_is_a_change_that_rebuilds(place: Place) -> None:
     assert all("2.0rc1" in row["target"] for row in document["rebuilds"])
 
 
+# -- fetch, audit -------------------------------------------------------------------------------
+
+
+def test_fetch_makes_later_commands_independent_of_the_network(place: Place) -> None:
+    mirror = place.mirror()
+    inputs = len([path for path in mirror.rglob("*") if path.is_file()])
+    document = good(place.run("fetch", *SELECTED, "--json")).json
+    assert (document["kind"], document["inputs"], document["fetched"]) == ("fetch", inputs, inputs)
+    shutil.rmtree(mirror)
+    out = good(place.run("--offline", "fetch", *SELECTED)).out
+    assert out == f"{inputs} inputs in the store, 0 of them fetched now\n"
+    assert good(place.run("store", "gc", "--json")).json["files"] == 0
+
+
+def test_audit_of_a_foreign_wheel(place: Place) -> None:
+    wheel = Wheel(filename="demo-1.0-py3-none-any.whl", purelib="true").write(place.folder)
+    out = good(place.run("audit", str(wheel))).out
+    assert out.startswith("demo-1.0-py3-none-any.whl  ")
+    assert "none (pure Python)" in out
+    assert "none: not built by kvpack" in out
+    assert re.search(r"^passed: 0 error", out, re.MULTILINE)
+    document = good(place.run("audit", str(wheel), "--json", "--glibc", "2.36")).json
+    assert document["kind"] == "audit"
+    assert document["wheels"][0]["passed"] is True
+    assert document["wheels"][0]["facts"]["distribution"] == "demo"
+
+
+def test_audit_by_a_recipe(place: Place) -> None:
+    wheel = Wheel(filename="demo-1.0-py3-none-any.whl", purelib="true").write(place.folder)
+    answer = place.run("audit", str(wheel), "--recipe", "tiny")
+    assert answer.code == 50
+    assert re.search(r"^failed: 1 error", answer.out, re.MULTILINE)
+
+
 # -- the store ----------------------------------------------------------------------------------
 
 
@@ -352,6 +391,40 @@ def test_color_is_for_terminals_or_on_demand(place: Place, monkeypatch: pytest.M
     assert "\x1b[" not in place.run("show", "x", "--color", "never").err
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in place.run("show", "x").err
+
+
+def terminate(*_: object) -> int:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(5)
+    return 0
+
+
+def interrupt(*_: object) -> int:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("run", [terminate, interrupt])
+def test_signals_unwind(
+    place: Place, monkeypatch: pytest.MonkeyPatch, run: Callable[..., int]
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("kvpack.cli.list.run", run)
+    answer = place.run("list", "--json")
+    signal.signal(signal.SIGTERM, before)
+    assert (answer.code, answer.json["error"]) == (130, "Interrupted")
+    assert "run the same command again" in answer.err
+
+
+def test_a_bug_is_told_as_one(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> int:
+        raise RuntimeError("spoon")
+
+    monkeypatch.setattr("kvpack.cli.list.run", broken)
+    answer = place.run("list", "--json")
+    assert (answer.code, answer.json["error"]) == (1, "KvpackError")
+    assert "kvpack itself failed: RuntimeError: spoon" in answer.err
+    assert "this is a bug in kvpack" in answer.err
+    assert "in broken" in answer.err
 
 
 def test_the_module_is_the_program(place: Place) -> None:

@@ -86,21 +86,16 @@ def test_the_same_command_on_a_larger_disk_finishes(place: Place) -> None:
 
 
 def test_the_store_is_full(place: Place) -> None:
-    mirror = place.folder / "mirror"
     wheel = place.plan().inputs.build[0]  # a lock names no sizes of wheels
-    (mirror / wheel.path).parent.mkdir(parents=True)
-    (mirror / wheel.path).write_bytes(bytes(400_000))
-    (place.root / "kvpack.toml").write_text(
-        f'[registries.pypi]\nindex = "{mirror.as_uri()}"\nfiles = ["{mirror.as_uri()}"]\n'
-        f'[registries.debian]\nmirrors = ["{mirror.as_uri()}"]\n'
-    )
+    (place.mirror() / wheel.path).write_bytes(bytes(400_000))
     disk = place.folder / "disk"
     argv = ["--store", str(disk), "--root", str(place.root), "fetch", *SELECTED]
     answer, left = on_a_small_disk(disk, "", *argv)
     assert answer.code == DiskFull.exit_code, answer.err
     assert f"no space left on the device that holds {disk}" in answer.err
     assert "--store DIR" in answer.err
-    assert "blobs/" not in left
+    assert f"blobs/sha256/{wheel.sha256[:2]}/{wheel.sha256}" not in left
+    assert ".tmp" not in left
 
 
 def test_a_store_that_is_full_from_the_start(place: Place) -> None:

@@ -30,7 +30,18 @@ def place(file: str, content: str = "") -> str:
     return f"packages/{name[:2]}/{name[2:4]}/{name[4:]}/{file}"
 
 
+def sdist_content(file: str, source: str = "first bytes") -> str:
+    """The text that stands for an sdist: 1234 bytes."""
+    return f"{file} {source}".ljust(1234)
+
+
+def deb_content(path: str) -> str:
+    """The text that stands for a Debian package: 99 bytes."""
+    return path.ljust(99)
+
+
 def wheel(project: str, version: str, tag: str = "py3-none-any") -> LockedWheel:
+    """A wheel whose content is its own file name."""
     file = f"{project.replace('-', '_')}-{version}-{tag}.whl"
     return LockedWheel(
         file=file, project=project, version=version, path=place(file), sha256=digest(file)
@@ -62,7 +73,7 @@ class Outside:
         return Sdist(
             file=file,
             path=place(file, self.source),
-            sha256=digest(file + self.source),
+            sha256=digest(sdist_content(file, self.source)),
             size=1234,
             epoch=1_700_000_000,
             pyproject=self.pyproject,
@@ -89,11 +100,9 @@ class Outside:
         found = []
         for name in (*packages, "libc6"):
             path = f"pool/main/{name[0]}/{name}/{name}_{self.deb_version[2:]}_{arch.debian}.deb"
-            text = f"{suite} {path}"
+            sha256 = digest(deb_content(path))
             found.append(
-                LockedDeb(
-                    name=name, version=self.deb_version, path=path, size=99, sha256=digest(text)
-                )
+                LockedDeb(name=name, version=self.deb_version, path=path, size=99, sha256=sha256)
             )
         return tuple(sorted(found, key=lambda deb: deb.name))
 
