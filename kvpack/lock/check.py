@@ -8,6 +8,7 @@ from kvpack.lock.model import (
     Closure,
     Inputs,
     Lock,
+    LockedPatch,
     LockedWheel,
 )
 from kvpack.recipe.model import Recipe, Target
@@ -134,6 +135,8 @@ class Slicer:
         self._closures = {identity(closure): closure for closure in lock.closure}
         self._sources = {source.version: source for source in lock.source}
         self._roots = {(root.id, root.arch): root for root in lock.root}
+        self._locked_patches = {patch.id: patch for patch in lock.patches}
+        self._host = next((name for name in self._closures if name[0] == "host"), ("host",))
         self._found: dict[tuple[object, ...], tuple[LockedWheel, ...]] = {}
 
     def inputs(self, target: Target) -> Inputs:
@@ -155,28 +158,34 @@ class Slicer:
         if root is None:
             raise _lacks(target, f"the root {target.root} for {target.arch}")
         cell = (target.python, target.root, target.arch)
-        applied = {patch.id for patch in self._recipe.patches_for(target.version)}
+        tries = bool(self._recipe.audit.imports or self._recipe.audit.run)
         return Inputs(
             target=target,
             source=source,
-            patches=tuple(patch for patch in self._lock.patches if patch.id in applied),
-            build=self._closure("build", target.version, *cell),
-            host=self._host(),
+            patches=self._patches(target),
+            build=self._closure(target, "build", target.version, *cell),
+            host=self._closure(target, *self._host),
             root=root,
-            root_tools=self._closure("root", None, *cell),
-            imports=self._closure("import", target.version, *cell),
+            root_tools=() if root.image else self._closure(target, "root", None, *cell),
+            imports=self._closure(target, "import", target.version, *cell) if tries else (),
         )
 
-    def _closure(self, *name: object) -> tuple[LockedWheel, ...]:
+    def _patches(self, target: Target) -> tuple[LockedPatch, ...]:
+        """The patches of the target's version, in the order of the recipe."""
+        found = []
+        for patch in self._recipe.patches_for(target.version):
+            if patch.id not in self._locked_patches:
+                raise _lacks(target, f"the patch {patch.id!r}")
+            found.append(self._locked_patches[patch.id])
+        return tuple(found)
+
+    def _closure(self, target: Target, *name: object) -> tuple[LockedWheel, ...]:
         if name not in self._found:
-            closure = self._closures.get(name)
-            files = closure.files if closure else ()
+            if name not in self._closures:
+                raise _lacks(target, f"the {name[0]} closure of {target.title}")
+            files = self._closures[name].files
             self._found[name] = tuple(self._wheels[file] for file in files)
         return self._found[name]
-
-    def _host(self) -> tuple[LockedWheel, ...]:
-        name = next((name for name in self._closures if name[0] == "host"), ())
-        return self._closure(*name)
 
 
 def inputs_for(recipe: Recipe, lock: Lock, target: Target) -> Inputs:
