@@ -1,5 +1,6 @@
 """Integration tests are opt-in; kvpack is tested as it is installed, not as it lies here."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--run-integration", action="store_true", help="real containers, real registries"
     )
+
+
+def pytest_configure() -> None:
+    """``ci/test`` sets the variable: there, the checkout's own files must not be what is tested."""
+    if os.environ.get("KVPACK_TEST_INSTALLED") and Path(kvpack.__file__).is_relative_to(
+        CHECKOUT / "kvpack"
+    ):
+        pytest.exit(f"kvpack comes from the checkout, not from its wheel: {kvpack.__file__}", 2)
 
 
 def pytest_report_header() -> str:
