@@ -88,7 +88,10 @@ def lock_digest(inputs: Inputs) -> Sha256:
 
 def local_version(version: str, key: str) -> str:
     """``0.3.14`` -> ``0.3.14+kvp.1a2b3c4d`` (PEP 440 local version; design §6)."""
-    return f"{version}{'.' if '+' in version else '+'}kvp.{key[:KEY_SHOWN]}"
+    digits = key[:KEY_SHOWN]
+    # A segment of decimal digits alone is a number to PEP 440: 01234567 is 1234567 there.
+    segment = str(int(digits)) if digits.isdecimal() else digits
+    return f"{version}{'.' if '+' in version else '+'}kvp.{segment}"
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:

@@ -38,9 +38,6 @@ def run(args: Args, context: Context) -> int:
     """Audit each wheel; exit with the code of AuditFailed if one breaks a rule."""
     import re
 
-    from kvpack.audit.checks import audit
-    from kvpack.audit.wheel import inspect_wheel
-
     if args.glibc and not re.fullmatch(GLIBC_PATTERN, args.glibc):
         raise UsageError(
             f"--glibc does not take {args.glibc!r}",
@@ -53,26 +50,41 @@ def run(args: Args, context: Context) -> int:
             cause="the recipe's lock says what the clean environment holds",
             hint="kvpack audit --run --recipe NAME WHEEL",
         )
-    reports, worst = [], 0
+    rows, worst = [], 0
     for path in args.wheels:
-        facts, faults = inspect_wheel(path)
-        if facts is None:
-            raise WheelInvalid(
-                f"{path} is not a wheel that can be read",
-                cause="it is damaged, or another kind of file",
-                hint="fetch it again, and compare its sha256",
-                faults=faults,
-            )
-        report = audit(facts, _policy(args, context, facts), faults)
-        if args.run and report.passed:
-            report = _run_it(args, context, path, report)
-        reports.append(report)
-        worst = max(worst, 0 if report.passed else AuditFailed.exit_code)
+        try:
+            report = _judged(args, context, path)
+        except WheelInvalid as error:
+            worst = worst or error.exit_code
+            rows.append({"filename": str(path), "passed": False, **error.as_json()})
+            if not context.console.as_json:
+                context.console.error(error)
+            continue
+        worst = worst or (0 if report.passed else AuditFailed.exit_code)
+        rows.append(report.as_json())
         if not context.console.as_json:
             _show(report, context)
     if context.console.as_json:
-        context.console.answer("audit", {"wheels": [report.as_json() for report in reports]})
+        context.console.answer("audit", {"exit-code": worst, "wheels": rows})
     return worst
+
+
+def _judged(args: Args, context: Context, path: Path) -> "AuditReport":
+    from kvpack.audit.checks import audit
+    from kvpack.audit.wheel import inspect_wheel
+
+    facts, faults = inspect_wheel(path)
+    if facts is None:
+        raise WheelInvalid(
+            f"{path} is not a wheel that can be read",
+            cause="it is damaged, or another kind of file",
+            hint="fetch it again, and compare its sha256",
+            faults=faults,
+        )
+    report = audit(facts, _policy(args, context, facts), faults)
+    if args.run and report.passed:
+        report = _run_it(args, context, path, report)
+    return report
 
 
 def _policy(args: Args, context: Context, facts: "WheelFacts") -> "Policy":

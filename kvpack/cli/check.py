@@ -19,6 +19,7 @@ def run(args: Args, context: Context) -> int:
     from kvpack.cli.select import read_checked_lock
     from kvpack.recipe.load import load_recipe
 
+    context.registries.config()  # kvpack.toml has faults of its own
     found, first = [], None
     for name in context.recipe_names(args.recipes):
         try:

@@ -7,7 +7,7 @@ What is locked stays locked: only what the recipe newly asks for, or what --upgr
 import argparse
 
 from kvpack.cli.context import Context, Options
-from kvpack.errors import KvpackError, LockInvalid, LockMissing, UsageError
+from kvpack.errors import KvpackError, LockMissing, UsageError
 
 
 class Args(Options):
@@ -84,9 +84,6 @@ def _lock(name: str, upgrade: str | None, context: Context) -> dict[str, object]
     try:
         old = read_lock(path, place)
     except LockMissing:
-        old = None
-    except LockInvalid as error:
-        console.warn(f"{error.what}; everything is pinned anew")
         old = None
     new = pin(
         recipe, context.roots, Online(context),

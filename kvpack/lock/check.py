@@ -57,10 +57,11 @@ def _sources(recipe: Recipe, lock: Lock, place: str) -> Iterator[Fault]:
                 message=f"version {version} is locked to the sdist of {source.project!r}, "
                 f"the recipe names {release.source.sdist!r}",
             )
-        elif release.epoch not in {None, source.epoch}:
+        elif release.epoch != (source.epoch if source.epoch_from_recipe else None):
+            said = "none" if release.epoch is None else release.epoch
             yield Fault(
                 place=f"{place}: source",
-                message=f"epoch {source.epoch} is locked, the recipe says {release.epoch}",
+                message=f"epoch {source.epoch} is locked, the recipe says {said}",
             )
     for version in locked:
         yield Fault(place=f"{place}: source", message=f"version {version} left the recipe")

@@ -101,7 +101,8 @@ def parse(data: bytes, place: str) -> Lock:
     """
     recipe = Path(place).stem
     hint = (
-        f"make it anew from the recipe: kvpack lock {recipe}; or restore it: git checkout {place}"
+        f"restore it: git checkout {place}; or remove it and pin everything anew: "
+        f"kvpack lock {recipe}"
     )
     try:
         raw = tomllib.loads(data.decode())

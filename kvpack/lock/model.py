@@ -37,6 +37,8 @@ class LockedSource(Value):
     """Bytes."""
     epoch: int = Field(ge=315532800)
     """SOURCE_DATE_EPOCH, seconds: the newest file of the source, not before 1980 (zip)."""
+    epoch_from_recipe: bool = False
+    """Whether the recipe sets the epoch, so that a recipe that no longer does is drift."""
     backend: Text
     """The PEP 517 build back end that its pyproject.toml names."""
     build_requires: tuple[Text, ...] = ()

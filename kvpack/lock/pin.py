@@ -139,9 +139,13 @@ def _source(state: _Pinning, version: str) -> LockedSource:
     project = release.source.sdist
     for source in state.old.source if state.old else ():
         same = source.version == version and source.project == project
-        if same and state.upgrade != "source":
-            epoch = release.epoch or source.epoch
-            return source.model_copy(update={"epoch": epoch})
+        known = release.epoch is not None or not source.epoch_from_recipe
+        if same and known and state.upgrade != "source":
+            epoch = {
+                "epoch": release.epoch or source.epoch,
+                "epoch_from_recipe": release.epoch is not None,
+            }
+            return source.model_copy(update=epoch)
     sdist = state.remote.sdist(project, version)
     backend, requires = read_build_system(sdist)
     return LockedSource(
@@ -152,6 +156,7 @@ def _source(state: _Pinning, version: str) -> LockedSource:
         sha256=sdist.sha256,
         size=sdist.size,
         epoch=release.epoch or sdist.epoch,
+        epoch_from_recipe=release.epoch is not None,
         backend=backend,
         build_requires=requires,
         run_requires=read_run_requires(sdist),

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
 
-from kvpack.errors import EngineMissing, ToolFailed
+from kvpack.errors import EngineMissing, ToolFailed, UsageError
 from kvpack.report import Reporter
 from kvpack.tools.files import write_text
 from kvpack.tools.process import Command, Result, feeding, find, run
@@ -103,6 +103,12 @@ class Engine:
 def candidates(store: Store) -> list[Engine]:
     """Every way to call an engine that is installed here, the plainest first."""
     named = os.environ.get("KVPACK_ENGINE")
+    if named and named not in ENGINES:
+        raise UsageError(
+            f"KVPACK_ENGINE is {named!r}",
+            cause="cibuildwheel drives engines by these names only",
+            hint=f"set it to {' or '.join(ENGINES)}; PATH says which program that is",
+        )
     environment = {name: os.environ[name] for name in PASSED if name in os.environ}
     found = []
     for name in (named,) if named else ENGINES:

@@ -124,30 +124,39 @@ class Store:
     def read(self, digest: str) -> bytes:
         """A blob's bytes, verified.
 
-        :raises StoreCorrupt: if the bytes do not match their name; the blob is removed.
+        :raises StoreCorrupt: if the blob is absent, or its bytes do not match its name.
         """
-        path = self.blob_path(digest)
-        data = path.read_bytes()
-        if sha256_of(data) != digest:
-            raise self._corrupt(path, digest)
-        return data
+        return self.check(digest).read_bytes()
 
     def check(self, digest: str) -> Path:
         """The path of a blob whose bytes were just verified.
 
-        :raises StoreCorrupt: if the bytes do not match their name; the blob is removed.
+        :raises StoreCorrupt: if the blob is absent, or its bytes do not match its name.
         """
         path = self.blob_path(digest)
-        if sha256_file(path) != digest:
+        with self._present(digest):
+            found = sha256_file(path)
+        if found != digest:
             raise self._corrupt(path, digest)
         return path
 
     def place(self, digest: str, target: Path) -> None:
         """Copy a verified blob to a path outside the store, atomically.
 
-        :raises StoreCorrupt: if the bytes do not match their name; the blob is removed.
+        :raises StoreCorrupt: if the blob is absent, or its bytes do not match its name.
         """
         place_file(self.check(digest), target)
+
+    @contextlib.contextmanager
+    def _present(self, digest: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise StoreCorrupt(
+                f"the store's blob {digest} is not there",
+                cause="it was removed while it was wanted: kvpack store gc, or by hand",
+                hint="run the same command again: it is fetched or built anew",
+            ) from None
 
     def _corrupt(self, path: Path, digest: str) -> StoreCorrupt:
         path.unlink(missing_ok=True)

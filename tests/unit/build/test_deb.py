@@ -2,6 +2,7 @@
 
 import gzip
 import lzma
+import zlib
 from pathlib import Path
 
 import pytest
@@ -60,8 +61,12 @@ def test_ubuntus_compression_is_refused_with_a_way_out(tmp_path: Path) -> None:
 
 
 _XZ = lzma.compress(tar_bytes(entry("./control", control("demo"))))
-_GZ = gzip.compress(tar_bytes(entry("./control", b"x" * 4000)), mtime=0)
-_BAD_GZ = _GZ[:20] + b"\xff" * 20 + _GZ[40:]
+_TAR = tar_bytes(entry("./control", bytes(range(256)) * 400))
+_GZ = gzip.compress(_TAR, mtime=0)
+_CODER = zlib.compressobj(wbits=31)
+_BAD_GZ = (
+    _CODER.compress(_TAR[:40_960]) + _CODER.flush(zlib.Z_SYNC_FLUSH) + b"\x07"
+)  # no block type
 _HEAD = ar_bytes(("debian-binary", b"2.0\n"))
 
 

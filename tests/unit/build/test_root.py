@@ -243,6 +243,7 @@ def test_a_link_with_a_size_does_not_break_the_stream(tmp_path: Path) -> None:
     sized.size = 4096
     made = Made(tmp_path, [MadeDeb(files=[(sized, b"")]), GCC])
     assert made.targets()["usr/lib/x.so"] == "x.so.1"
+    assert made.members["usr/lib/x.so"].size == 0
     assert made.read("usr/bin/gcc") == b"\x7fELF"
 
 

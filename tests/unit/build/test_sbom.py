@@ -86,6 +86,7 @@ def test_package_urls_can_be_parsed_and_name_the_part(locked: Inputs) -> None:
 
 def test_debian_packages_name_architecture_and_suite() -> None:
     (part,) = (part for part in parts(sbom(recipe(), INPUTS, KEY)) if part["name"] == "libstdc++6")
+    assert "/libstdc%2B%2B6@" in part["purl"]
     url = PackageURL.from_string(part["purl"])
     assert (url.namespace, url.qualifiers) == ("debian", {"arch": "amd64", "distro": "bookworm"})
 

@@ -65,12 +65,11 @@ def test_the_order_is_by_number_and_twice_is_once() -> None:
     ]
 
 
-def test_floors_are_ordered_as_numbers() -> None:
-    text = TINY.replace('glibc = ["2.36", "2.39", "2.41"]', 'glibc = ["2.100", "2.36"]').replace(
-        "default = {", "# default = {"
-    )
-    pattern_only_allows_two_digits = text.replace("2.100", "2.99")
-    assert [t.glibc for t in targets(text=pattern_only_allows_two_digits)] == ["2.36"]
+def test_pythons_are_ordered_as_numbers() -> None:
+    text = TINY.replace('debian = ["cmake"]', 'root = "pypa"')
+    text = text.replace('python = ["3.11", "3.13"]', 'python = ["3.10", "3.9", "3.11"]')
+    found = targets(Selection(glibc=("2.36",)), text=text)
+    assert [target.python for target in found] == ["3.9", "3.10", "3.11"]
 
 
 @pytest.mark.parametrize("machine", list(Arch))

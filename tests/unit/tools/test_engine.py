@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kvpack.errors import EngineMissing, ToolFailed
+from kvpack.errors import EngineMissing, UsageError, ToolFailed
 from kvpack.report import Silent
 from kvpack.tools.engine import (
     PASSED,
@@ -117,7 +117,14 @@ def test_one_can_be_named(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> 
     assert names(reachable(machine.store, Silent())) == [("docker", OWN)]
     assert {call[0] for call in machine.calls()} == {"docker"}
     monkeypatch.setenv("KVPACK_ENGINE", "nerdctl")
-    with pytest.raises(EngineMissing, match="nerdctl not found on PATH"):
+    with pytest.raises(UsageError, match="KVPACK_ENGINE is 'nerdctl'"):
+        reachable(machine.store, Silent())
+
+
+def test_the_named_one_is_not_replaced(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.install("podman")
+    monkeypatch.setenv("KVPACK_ENGINE", "docker")
+    with pytest.raises(EngineMissing, match="docker not found on PATH"):
         reachable(machine.store, Silent())
 
 

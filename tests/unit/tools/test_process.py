@@ -247,7 +247,8 @@ def test_a_caller_that_fails_ends_the_program_and_keeps_its_own_error(
             time.sleep(0.01)
         raise error("mine")
 
-    text = f"echo $$ > {tmp_path}/new; /bin/mv {tmp_path}/new {tmp_path}/pid; exec /bin/sleep 60"
+    text = f"exec 0<&-; echo $$ > {tmp_path}/new; /bin/mv {tmp_path}/new {tmp_path}/pid; "
+    text += "exec /bin/sleep 60"
     with pytest.raises(error, match="mine"):
         piped(text, write)
     assert ended(int((tmp_path / "pid").read_text(encoding="utf-8")))
