@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kvpack.errors import EngineMissing, UsageError, ToolFailed
+from kvpack.errors import EngineMissing, ToolFailed, UsageError
 from kvpack.report import Silent
 from kvpack.tools.engine import (
     PASSED,
