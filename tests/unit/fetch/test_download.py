@@ -406,6 +406,7 @@ def test_two_threads_download_one_blob_once(
 
 
 PROCESS = """
+import signal
 import sys
 from pathlib import Path
 from kvpack.fetch.download import fetch
@@ -415,6 +416,8 @@ from kvpack.report import Silent
 from kvpack.tools.store import Store
 root, entry = Path(sys.argv[1]), Wanted.model_validate_json(sys.argv[2])
 registries = Registries(root, reporter=Silent(), environment={"HOME": "/", "PATH": ""})
+# A shell that put this run into the background has set SIGINT to be ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 print("ready", flush=True)
 sys.stdin.readline()
 fetch([entry], store=Store(root / "store"), registries=registries, reporter=Silent())
