@@ -55,12 +55,13 @@ class Online:
 
     def wheels(self, question: uv.Question) -> "tuple[LockedWheel, ...]":
         """Resolve against the primary index of the machine: others may not add versions."""
-        index = self._registries.pypi().primary
-        if index is None:
+        registry = self._registries.pypi()
+        if registry.primary is None:
             raise FetchFailed(
                 "no index of PyPI is known on this machine",
                 hint="configure pip or uv, or put [registries.pypi] index = … into kvpack.toml",
             )
+        index = uv.Index(url=registry.primary, cert=registry.settings.cert)
         where = f"{question.environment.python} {question.environment.arch or 'any'}"
         names = ", ".join(re.split(r"[<>=!~\[; ]", text)[0] for text in question.requires)
         with self._reporter.step(

@@ -5,6 +5,7 @@ lock keeps every version that still fits (``--upgrade-package`` frees one).
 """
 
 import itertools
+import os
 import re
 import tempfile
 import tomllib
@@ -18,11 +19,12 @@ from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
-from kvpack.errors import ResolutionFailed
+from kvpack.errors import FetchFailed, ResolutionFailed
 from kvpack.lock.model import LockedWheel
 from kvpack.names import Arch, version_key
 from kvpack.report import Reporter
 from kvpack.tools.process import Command, run
+from kvpack.tools.web import redact
 
 _LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
 _NEWEST_PYTHON = 14
@@ -67,25 +69,36 @@ def place_of(url: str) -> str | None:
     return match.group() if match else None
 
 
-def resolve(question: Question, index: str, reporter: Reporter) -> tuple[LockedWheel, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """The one index that new versions come from."""
+
+    url: str
+    """Of the simple index; credentials in it are never printed."""
+    cert: str | None = None
+    """CA bundle that pip's configuration names; the system's store counts anyway."""
+
+
+def resolve(question: Question, index: Index, reporter: Reporter) -> tuple[LockedWheel, ...]:
     """The complete closure of the requirements, wheels only, sorted by file name.
 
-    :param index: the simple index's URL; credentials in it are never printed.
     :raises ResolutionFailed: with uv's own explanation.
+    :raises FetchFailed: if the index does not answer.
     """
     with tempfile.TemporaryDirectory(prefix="kvpack-") as folder:
         output = Path(folder) / "pylock.kvpack.toml"
         if question.keep:
             output.write_text(_preferences(question.keep), encoding="utf-8")
-        args = _arguments(question, index, output)
+        args = _arguments(question, index.url, output)
         command = Command(
             args=args,
+            environment=_environment(index),
             stdin="\n".join(question.requires).encode(),
-            args_shown=[arg if arg != index else "<index>" for arg in args],
+            args_shown=[arg if arg != index.url else "<index>" for arg in args],
         )
         result = run(command, reporter)
         if result.code != 0:
-            raise _no_solution(question, result.errors)
+            raise _no_solution(question, redact(result.errors))
         raw = tomllib.loads(output.read_text(encoding="utf-8"))
     return tuple(sorted(_wheels(raw, question), key=lambda wheel: wheel.file))
 
@@ -98,10 +111,22 @@ def program() -> str:
         return "uv"
 
 
+_KEPT = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_CONCURRENT_DOWNLOADS")
+"""What of uv's environment may count: nothing that names an index or changes a solution."""
+
+
+def _environment(index: Index) -> dict[str, str]:
+    found = {n: v for n, v in os.environ.items() if not n.startswith("UV_") or n in _KEPT}
+    if index.cert and "SSL_CERT_FILE" not in found:
+        found["SSL_CERT_FILE"] = index.cert
+    return found
+
+
 def _arguments(question: Question, index: str, output: Path) -> list[str]:
     environment = question.environment
     args = [program(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
-    args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--default-index", index]
+    args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--system-certs"]
+    args += ["--default-index", index]
     args += ["--python-version", environment.python, "--output-file", str(output)]
     if environment.platform:
         args += ["--python-platform", environment.platform]
@@ -177,8 +202,14 @@ def _locked(package: dict[str, Any], wheel: dict[str, Any]) -> LockedWheel:
     )
 
 
-def _no_solution(question: Question, errors: str) -> ResolutionFailed:
+def _no_solution(question: Question, errors: str) -> ResolutionFailed | FetchFailed:
     environment = question.environment
+    if "Failed to fetch" in errors or "error sending request" in errors:
+        return FetchFailed(
+            "the index that versions come from does not answer",
+            cause="uv says:\n  " + "\n  ".join(errors.strip().splitlines()[-12:]),
+            hint="check pip's index-url and cert, proxies, or [registries.pypi] of kvpack.toml",
+        )
     where = f"Python {environment.python}, {environment.platform or 'any platform'}"
     return ResolutionFailed(
         f"no set of wheels satisfies {', '.join(question.requires)} ({where})",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvpack.errors import ResolutionFailed, ToolFailed
+from kvpack.errors import FetchFailed, ResolutionFailed, ToolFailed
 from kvpack.lock import apt, uv
 from kvpack.lock.uv import Environment, Question, place_of
 from kvpack.names import Arch
@@ -210,3 +210,22 @@ def test_uv_is_the_one_that_kvpack_was_installed_with(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(uv, "find_uv_bin", nowhere)
     assert uv.program() == "uv"
+
+
+def test_uv_sees_the_one_index_and_the_trust_that_pip_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index in uv's environment would add versions (dependency confusion)."""
+    for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_PRERELEASE"):
+        monkeypatch.setenv(name, "https://elsewhere.example/simple")
+    monkeypatch.setenv("UV_CACHE_DIR", "/somewhere")
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    found = uv._environment(uv.Index(url="https://index.example/simple", cert="/etc/ca.pem"))
+    assert {name for name in found if name.startswith("UV_")} == {"UV_CACHE_DIR"}
+    assert found["SSL_CERT_FILE"] == "/etc/ca.pem"
+
+
+def test_an_index_that_does_not_answer_is_no_missing_solution() -> None:
+    question = uv.Question(requires=("x",), environment=uv.Environment(python="3.11"))
+    said = "error: Failed to fetch: https://index.example/simple/x/\n  invalid peer certificate"
+    error = uv._no_solution(question, said)
+    assert isinstance(error, FetchFailed)
+    assert "invalid peer certificate" in error.cause
