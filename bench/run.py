@@ -123,7 +123,7 @@ def fresh(work: Path, store: Path, name: str) -> float:
 def plain_cibuildwheel(work: Path, store: Path, name: str) -> Callable[[], float]:
     """The locked cibuildwheel by hand: same root, same wheels, its own repair step, no network."""
     from kvpack.cli.context import Context, Options  # noqa: PLC0415
-    from kvpack.cli.make import _host_tools  # noqa: PLC0415
+    from kvpack.cli.make import host_tools  # noqa: PLC0415
     from kvpack.cli.select import Selected, plans  # noqa: PLC0415
     from kvpack.cli.workshop import ready_root  # noqa: PLC0415
     from kvpack.console import Console  # noqa: PLC0415
@@ -132,8 +132,8 @@ def plain_cibuildwheel(work: Path, store: Path, name: str) -> Callable[[], float
     context = Context(Options(root=ROOT, store=store), Console(verbosity=-1))
     (plan,) = plans(context, Selected(recipes=[name]))
     engine, image, _ = ready_root(context, plan.inputs)
-    tools = _host_tools(context, plan)
     folder = work / f"plain-{name}"
+    tools = host_tools(context, plan, folder)
     unpack(context.store.blob_path(plan.inputs.source.sha256), folder / "u", name=name)
     (top,) = (folder / "u").iterdir()
     (top / "wheels").mkdir()

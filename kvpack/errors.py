@@ -27,6 +27,7 @@
     |- AuditFailed              50   the wheel breaks a rule; it was not written
     |- WheelInvalid             51   not a wheel, or one that contradicts itself
     |- ToolFailed               60   a program that kvpack runs is missing or failed
+    |- ConflictFound            70   distributions of a set write the same path
     `- Interrupted             130   stopped by a signal; run the same command again
 
 Exit code 0 is success. ``tests/unit/test_errors.py`` holds this table and the codes together.
@@ -173,6 +174,10 @@ class AuditFailed(KvpackError):
 
 class WheelInvalid(KvpackError):
     exit_code = 51
+
+
+class ConflictFound(KvpackError):
+    exit_code = 70
 
 
 class ToolFailed(KvpackError):

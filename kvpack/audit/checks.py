@@ -4,6 +4,7 @@ The order of ``CHECKS`` has no meaning: findings are sorted. A check never repea
 finding, and names the value, the place and the next step.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 from kvpack.audit import elf_checks, layout, policy
@@ -181,11 +182,19 @@ def needed(facts: WheelFacts, held_to: Policy) -> Iterator[Finding]:
         )
 
 
+_EXTENSION = re.compile(r"\.(cpython-\d+\w*|abi3)[.-]")
+"""An extension module (PEP 3149) may be called like the library that it wraps."""
+
+
 def grafted(facts: WheelFacts, held_to: Policy) -> Iterator[Finding]:
     """Keep out what belongs to the host's drivers."""
     patterns = policy.never_graft() if held_to.never_graft is None else held_to.never_graft
     for elf in facts.host_elf:
-        names = [name for name in layout.provided([elf]) if policy.matches(name, patterns)]
+        names = [
+            name
+            for name in layout.provided([elf])
+            if policy.matches(name, patterns) and not _EXTENSION.search(name)
+        ]
         for name in sorted(names)[:1]:
             why = policy.reason("never-graft", name) or "the recipe forbids it"
             yield Finding(
@@ -193,7 +202,7 @@ def grafted(facts: WheelFacts, held_to: Policy) -> Iterator[Finding]:
                 severity=Severity.ERROR,
                 place=elf.path,
                 message=f"{name} must not be inside a wheel: {why}",
-                hint="leave it out when repairing: auditwheel repair --exclude SONAME",
+                hint="name it in the recipe's audit.host-libraries: auditwheel then leaves it out",
             )
 
 

@@ -134,7 +134,7 @@ def programs(facts: WheelFacts, _: Policy) -> Iterator[Finding]:
 
 
 def private_symbols(facts: WheelFacts, _: Policy) -> Iterator[Finding]:
-    """Nothing uses glibc's internals: they change with every release."""
+    """Nothing uses a library's internals: they change with every release."""
     for elf in facts.host_elf:
         for library, versions in elf.symbol_versions.items():
             if policy.PRIVATE in versions:
@@ -146,6 +146,17 @@ def private_symbols(facts: WheelFacts, _: Policy) -> Iterator[Finding]:
                     hint="it is part of some glibc, or linked with static parts of one: "
                     "do not graft C libraries",
                 )
+            for version in versions:
+                if "_PRIVATE" in version and version != policy.PRIVATE:
+                    yield Finding(
+                        check="private-symbols",
+                        severity=Severity.WARNING,
+                        place=elf.path,
+                        message=f"needs {version} of {library}: it works with exactly one release "
+                        "of that library",
+                        hint="build against public symbols, or tell users which release of the "
+                        "host library it needs",
+                    )
 
 
 def hardening(facts: WheelFacts, _: Policy) -> Iterator[Finding]:

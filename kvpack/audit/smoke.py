@@ -2,7 +2,8 @@
 
 Only wheels that kvpack built, or that a user asked to run, come here. The environment is made with
 PyPA's ``installer`` from locked wheels, travels into a fresh container as a tar stream, and has no
-network, no folder of the host and nothing of the build.
+network, no folder of the host and no file of the build. The container is the builder root, which
+stands for a host that has the libraries of ``audit.host-libraries``.
 """
 
 import io
@@ -26,16 +27,15 @@ from installer.sources import WheelFile
 from installer.utils import Scheme
 
 from kvpack.audit.model import Finding, Severity, WheelFacts
-from kvpack.errors import WheelInvalid
+from kvpack.errors import ToolFailed, WheelInvalid
 from kvpack.report import Reporter
 from kvpack.tools.engine import Engine
-from kvpack.tools.files import canonical_json, sha256_of
 from kvpack.tools.process import Command, run
 
 HOME = "/clean"
 """The clean environment inside the container."""
-SMOKE = 2
-"""Part of the digest under which a result is remembered."""
+_ENGINE_CODES = {125, 126, 127, 137}
+"""Of podman and docker: they failed, the command cannot be run or found, or it was killed."""
 TIMEOUT = 600.0
 """Seconds for all of it."""
 
@@ -56,14 +56,6 @@ class Trial:
     requirements: tuple[tuple[str, Path], ...]
     """File name and path of every wheel that is installed beside the one on trial."""
 
-    def digest(self, requirement_digests: tuple[str, ...]) -> str:
-        """Under which a passed trial need not be run again for the same wheel."""
-        return sha256_of(
-            canonical_json(
-                [SMOKE, self.imports, self.commands, self.python, self.image, requirement_digests]
-            )
-        )
-
 
 def try_out(
     wheel: Path, facts: WheelFacts, trial: Trial, engine: Engine, reporter: Reporter
@@ -71,6 +63,7 @@ def try_out(
     """Install, import and start; what fails is an error of the check ``import`` or ``run``.
 
     :raises WheelInvalid: if the wheel cannot be installed at all.
+    :raises ToolFailed: if the engine fails; that says nothing about the wheel.
     """
     programs = [
         f"{HOME}/bin/{elf.path.rpartition('/')[2]}"
@@ -208,6 +201,12 @@ def _findings(wheel: str, output: str, tail: list[str], code: int) -> tuple[Find
                     "audit.host-libraries, build.debian), or correct audit.import / audit.run",
                 )
             )
+    if not done and code in _ENGINE_CODES:
+        raise ToolFailed(
+            f"the container of the trial of {wheel} did not run (code {code})",
+            cause=" | ".join(tail),
+            hint="the engine failed, not the wheel: run the same command again",
+        )
     if not done:
         text = f"the trial ended early (code {code}): " + " | ".join(tail)
         found.append(

@@ -33,7 +33,8 @@ def lock_slice(inputs: Inputs) -> dict[str, Any]:
         "root": {
             "id": inputs.root.id,
             "image": inputs.root.image,
-            "packages": {f"{deb.name} {deb.version}": deb.sha256 for deb in inputs.root.packages},
+            # A list: of a path in two packages, the first one's bytes count.
+            "packages": [f"{d.name} {d.version} {d.sha256}" for d in inputs.root.packages],
             "tools": {wheel.file: wheel.sha256 for wheel in inputs.root_tools},
         },
     }
@@ -49,9 +50,10 @@ def action(recipe: Recipe, inputs: Inputs, roots: Roots) -> dict[str, Any]:
         "recipe": {
             "name": recipe.name,
             "version": target.version,
+            "license": recipe.license,
             "distribution": recipe.distribution.name_for(target.accelerator),
             "options": {
-                name: {"sets": option.cmake or option.env, "value": value}
+                name: {"cmake": option.cmake, "env": option.env, "value": value}
                 for name, (option, value) in recipe.options_for(
                     target.version, target.accelerator
                 ).items()

@@ -18,11 +18,12 @@ from kvpack.build.model import BuildPlan, Workshop
 from kvpack.build.sbom import sbom
 from kvpack.errors import PatchFailed
 from kvpack.tools.engine import Engine
-from kvpack.tools.files import canonical_json, place_file, sha256_file
+from kvpack.tools.files import canonical_json, place_file, sha256_file, sha256_of
 
 INPUTS = "kvpack-inputs"
 PATCH_MARK = "kvpack: patch failed:"
-LABEL = "kvpack.key"
+LABEL = "kvpack.build"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _SCRIPT_HEAD = "#!/bin/sh\nset -eu\n"
 
 
@@ -59,6 +60,7 @@ def lay_out(
         "name": plan.distribution,
         "version": local_version(plan.inputs.target.version, plan.key),
         "epoch": plan.inputs.source.epoch,
+        "upstream": plan.inputs.target.version,
     }
     (inputs / "order.json").write_text(json.dumps(order), encoding="utf-8")
     stamp = files("kvpack.build").joinpath("stamp.py").read_bytes()
@@ -144,6 +146,11 @@ def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
     return found
 
 
+def label(plan: BuildPlan, shop: Workshop) -> str:
+    """On a build's container: the key and the store, whose lock on that key is held."""
+    return f"{LABEL}={plan.key}-{sha256_of(str(shop.folder.parent).encode())[:16]}"
+
+
 def _literal(value: str) -> str:
     """What gives ``value`` itself: cibuildwheel puts it in double quotes and asks a shell."""
     return re.sub(r'([\\"$`])', r"\\\1", value)
@@ -152,7 +159,10 @@ def _literal(value: str) -> str:
 def configuration(plan: BuildPlan, shop: Workshop, engine: Engine) -> str:
     """cibuildwheel's configuration file for this one target."""
     # Labels let the next run remove what a killed one left; limits and mounts: none but the cache.
-    create = ["--network=none", f"--label={LABEL}={plan.key}"]
+    create = ["--network=none", f"--label={label(plan, shop)}"]
+    if engine.name == "docker":
+        # Its client hands the proxies of ~/.docker/config.json on to every container.
+        create += [f"--env={name}=" for name in PROXIES]
     if shop.compiler_cache:
         create.append(f"--volume={shop.compiler_cache}:/ccache")
     target = plan.inputs.target

@@ -1,14 +1,17 @@
 """Runs the real cibuildwheel, one process for one target, and takes the one wheel it leaves."""
 
+import lzma
 import os
 import re
 import sys
+import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from kvpack.build.key import local_version
 from kvpack.build.model import BuildPlan, Workshop
-from kvpack.build.project import LABEL, PATCH_MARK, configuration, lay_out
+from kvpack.build.project import INPUTS, PATCH_MARK, configuration, label, lay_out
 from kvpack.build.stamp import escaped
 from kvpack.errors import BuildFailed, OptionIgnored, PatchFailed
 from kvpack.report import Reporter, Step
@@ -18,6 +21,9 @@ from kvpack.tools.process import TAIL, Command, stream
 
 _NOT_USED = "Manually-specified variables were not used by the project"
 """CMake's words for a -D that nothing read (cmCacheManager; all versions since 2.8)."""
+_CONFIGURED = r"Configuring done|Build files have been written to"
+"""CMake's words when it has read the options (cmGlobalGenerator)."""
+_NO_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
 
 def cibuildwheel(
@@ -50,7 +56,7 @@ def cibuildwheel(
         folder=shop.folder / "project",
     )
     reporter.detail(f"+ {command.shown()}")
-    engine.remove_containers(f"{LABEL}={plan.key}", reporter)
+    engine.remove_containers(label(plan, shop), reporter)
     lines: list[str] = []
     with reporter.step(f"Building {plan.title}") as step:
         try:
@@ -58,7 +64,7 @@ def cibuildwheel(
                 code = stream(command, _follow(lines, step), log=kept)
         finally:
             # Nothing is there after a good end; whatever else ended it, its container goes.
-            engine.remove_containers(f"{LABEL}={plan.key}", reporter)
+            engine.remove_containers(label(plan, shop), reporter)
         if code != 0:
             raise _failure(plan, command, code, lines, log)
     _check_options(plan, lines, log)
@@ -116,43 +122,71 @@ def _failure(
 
 
 _GUESSES = {
-    r"fatal error: (\S+): No such file": "a header is missing: {0} (build.debian in the recipe); ",
-    r"Could NOT find (\w+)": "CMake found no {0} (build.debian in the recipe); ",
-    r"Missing dependencies:": "a build requirement is not locked (build.requires in the recipe); ",
-    r"cannot find -l(\w+)": "a library is missing: lib{0} (build.debian in the recipe); ",
+    r"required library \"(\S+?)\" could not be located": "{0} is needed and not in the root "
+    "(audit.host-libraries in the recipe, if the host has it); ",
     r"too-recent versioned symbols": "the binaries need a newer glibc than the floor; ",
+    r"kvpack: (the source builds version \S+, not \S+)": "{0}: correct [versions]; ",
+    r"(?:Missing|Unmet) dependencies[^\n]*:((?:\n[ \t]+\S[^\n]*)+)": "the build requirement {0} "
+    "is not locked (build.requires in the recipe); ",
+    r"fatal error: (\S+): No such file": "the header {0} is missing (build.debian in the recipe); ",
+    r"cannot find -l([\w.+-]+)": "the library lib{0} is missing (build.debian in the recipe); ",
+    r"required packages were not found:\s+- ([^\s<>=!]+)": "pkg-config found no {0} "
+    "(build.debian in the recipe); ",
+    r"(?m)^(?!--).*?(?:No package '|Package '?)([^\s',]+)'?(?: found|, required by| was not )": (
+        "pkg-config found no {0} (build.debian in the recipe); "
+    ),
+    r"CMake Error[^\n]*\n\s+Could NOT find (\w+)": "CMake found no {0} "
+    "(build.debian in the recipe); ",
     r"No space left on device": "the disk that holds the containers is full; ",
 }
+"""Words of tools -> the likely cause, the surest first; a note about something optional is none."""
 
 
 def _guess(lines: list[str]) -> str:
     text = "\n".join(lines)
     for pattern, words in _GUESSES.items():
-        if found := re.search(pattern, text):
-            return words.format(*found.groups())
+        if found := list(re.finditer(pattern, text)):
+            block = "\n".join(one for match in found for one in match.groups())
+            # build tells of each requirement in two more lines: wanted, found.
+            named = re.sub(r"(?m)^\s*(wanted|found): .*$", "", block).split("\n")
+            named = [name.rpartition(" -> ")[2].strip() for name in named]
+            return words.format(", ".join(list(dict.fromkeys(filter(None, named)))[:6]))
     return ""
 
 
 def _check_options(plan: BuildPlan, lines: list[str], log: Path) -> None:
-    """An option that CMake did not read must not pass for one that was set (promise 7)."""
-    start = next((n for n, line in enumerate(lines) if _NOT_USED in line), None)
-    if start is None:
-        return
-    unused = {line.strip() for line in lines[start + 1 : start + 40]}
+    """An option that CMake did not read must not pass for one that was set (promise 7).
+
+    Options that set an environment variable cannot be checked here: nothing tells who reads it.
+    """
     target = plan.inputs.target
     mine = plan.recipe.options_for(target.version, target.accelerator)
-    ignored = sorted(n for n, (o, _) in mine.items() if o.cmake and o.cmake in unused)
+    by_cmake = {name: option.cmake for name, (option, _) in mine.items() if option.cmake}
+    if not by_cmake:
+        return
+    text = "\n".join(lines)
+    unused: set[str] = set()
+    why = f"version {target.version} has no such variable"
+    if not re.search(_CONFIGURED, text):
+        unused, why = set(by_cmake.values()), "the build never ran CMake"
+    elif _NOT_USED in text:
+        unused = {line.strip() for line in text.partition(_NOT_USED)[2].splitlines()[1:40]}
+    ignored = sorted(name for name, variable in by_cmake.items() if variable in unused)
     if ignored:
         raise OptionIgnored(
             f"{plan.title}: CMake ignored the option{'s' if len(ignored) > 1 else ''} "
-            + ", ".join(f"{name} ({mine[name][0].cmake})" for name in ignored),
-            cause=f"version {target.version} has no such variable",
+            + ", ".join(f"{name} ({by_cmake[name]})" for name in ignored),
+            cause=why,
             hint=f"correct options.{ignored[0]} in recipes/{plan.recipe.name}.toml, or limit it "
             f"with when =; the log is {log}",
         )
 
 
 def _one_wheel(plan: BuildPlan, output: Path, log: Path) -> Path:
+    """The wheel that was made here, with the evidence that was ordered.
+
+    The build ran as root in its container: what it left is not believed, but compared.
+    """
     version = local_version(plan.inputs.target.version, plan.key)
     wheels = sorted(output.glob("*.whl"))
     expected = f"{escaped(plan.distribution)}-{version}-"
@@ -160,7 +194,39 @@ def _one_wheel(plan: BuildPlan, output: Path, log: Path) -> Path:
         raise BuildFailed(
             f"building {plan.title} left {[wheel.name for wheel in wheels]}, "
             f"not one {expected}*.whl",
-            cause="the source builds another distribution or version than the recipe says",
+            cause="the build replaced what kvpack put into the container",
             hint=f"the full log is {log}",
         )
-    return wheels[0]
+    wheel = wheels[0]
+    if wheel.is_symlink() or not wheel.is_file() or not _has_evidence(wheel, output.parent):
+        raise BuildFailed(
+            f"building {plan.title} left {wheel.name} without the evidence that was ordered",
+            cause="the build replaced the wheel, or what kvpack put into the container",
+            hint=f"the full log is {log}",
+        )
+    return wheel
+
+
+def _has_evidence(wheel: Path, shop: Path) -> bool:
+    evidence = shop / "project" / INPUTS / "evidence"
+    ordered = {
+        path.relative_to(evidence).as_posix(): path.read_bytes()
+        for path in evidence.rglob("*")
+        if path.is_file()
+    }
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            info = next(
+                name.rpartition("/")[0]
+                for name in archive.namelist()
+                if re.fullmatch(r"[^/]+\.dist-info/RECORD", name)
+            )
+            return bool(ordered) and all(
+                # The size first: a member may be made to fill all memory.
+                archive.getinfo(f"{info}/{name}").file_size == len(data)
+                and archive.read(f"{info}/{name}") == data
+                for name, data in ordered.items()
+            )
+    # RuntimeError: encrypted, or packed in a way that Python does not know.
+    except (*_NO_ZIP, StopIteration, KeyError, RuntimeError):
+        return False

@@ -62,8 +62,8 @@ def _components(inputs: Inputs) -> list[dict[str, Any]]:
     found += [
         {
             "type": "file",
-            "bom-ref": f"patch:{patch.sha256}",
-            "name": patch.file,
+            "bom-ref": f"patch:{patch.id}",
+            "name": patch.id,
             "hashes": [{"alg": "SHA-256", "content": patch.sha256}],
             "properties": [{"name": "kvpack:role", "value": "patch"}],
         }

@@ -61,6 +61,14 @@ def read_members(archive: zipfile.ZipFile) -> dict[str, tuple[bytes, int]]:
     return found
 
 
+def check_version(metadata: bytes, expected: str) -> None:
+    """A source that builds another version than its recipe says must not be sold under it."""
+    found = re.search(rb"(?mi)^version: *(\S+)", metadata.partition(b"\n\n")[0])
+    version = found[1].decode() if found else "none"
+    if expected and version != expected:
+        raise SystemExit("kvpack: the source builds version %s, not %s" % (version, expected))
+
+
 def stamp(wheel: Path, folder: Path, order: dict[str, object], evidence: Path) -> Path:
     """Write the stamped wheel into ``folder``.
 
@@ -77,6 +85,7 @@ def stamp(wheel: Path, folder: Path, order: dict[str, object], evidence: Path) -
     members = {renamed(member, old, new): kept for member, kept in members.items()}
     info = new + ".dist-info"
     text, mode = members[info + "/METADATA"]
+    check_version(text, str(order.get("upstream", "")))
     members[info + "/METADATA"] = (stamped_metadata(text, name, version), mode)
     for path in sorted(evidence.rglob("*")):
         if path.is_file():

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from kvpack.cli.context import Context, Options
 from kvpack.console import human_size
-from kvpack.errors import AuditFailed, UsageError, WheelInvalid
+from kvpack.errors import AuditFailed, TargetUnavailable, UsageError, WheelInvalid
 from kvpack.names import GLIBC_PATTERN
 
 if TYPE_CHECKING:
     from kvpack.audit.model import AuditReport, Policy, WheelFacts
+    from kvpack.build.model import BuildPlan
 
 
 class Args(Options):
@@ -94,8 +95,11 @@ def _policy(args: Args, context: Context, facts: "WheelFacts") -> "Policy":
     if args.recipe is None:
         return Policy(glibc=args.glibc)
     recipe = load_recipe(context.catalogue, args.recipe)
+    names = [recipe.distribution.name_for(one) for one in recipe.targets.accelerator]
+    known = [name for name in names if name]
     return Policy(
         glibc=args.glibc,
+        distribution=facts.distribution if facts.distribution in known else known[0],
         host_libraries=recipe.audit.host_libraries,
         owns=recipe.distribution.owns,
         tag_exact=facts.key is not None,
@@ -105,17 +109,48 @@ def _policy(args: Args, context: Context, facts: "WheelFacts") -> "Policy":
 def _run_it(args: Args, context: Context, path: Path, report: "AuditReport") -> "AuditReport":
     from kvpack.audit.smoke import try_out
     from kvpack.cli.judge import trial_of
-    from kvpack.cli.select import Selected, plans
     from kvpack.cli.workshop import ready_root
 
-    python = next((t[2:3] + "." + t[3:5] for t in (x.split("-")[0] for x in report.facts.tags)
-                   if t.startswith("cp3")), None)  # fmt: skip
-    chosen = Selected(recipes=[str(args.recipe)], python=python, glibc=args.glibc)
-    plan = plans(context, chosen)[0]
+    plan = _plan_like(args, context, report.facts)
     engine, image, _ = ready_root(context, plan.inputs)
     trial = trial_of(context, plan, image)
     found = try_out(path, report.facts, trial, engine, context.console)
     return report.model_copy(update={"findings": (*found, *report.findings)})
+
+
+def _plan_like(args: Args, context: Context, facts: "WheelFacts") -> "BuildPlan":
+    """The recipe's target that is nearest to a wheel: its version, Python, floor, architecture.
+
+    :raises TargetUnavailable: if the recipe offers none.
+    """
+    from kvpack.audit.checks import claimed_floor
+    from kvpack.cli.select import plan_for, read_checked_lock
+    from kvpack.lock.check import Slicer
+    from kvpack.names import version_key
+    from kvpack.recipe.expand import choose_version, matrix
+    from kvpack.recipe.load import load_recipe
+
+    recipe = load_recipe(context.catalogue, str(args.recipe))
+    version = choose_version(recipe, facts.version.partition("+")[0])
+    floor = version_key(args.glibc or claimed_floor(facts) or recipe.targets.glibc[-1])
+    pythons = {tag.split("-")[0] for tag in facts.tags}
+    fitting = [
+        target
+        for target in matrix(recipe, context.roots, version)
+        if target.python_tag in pythons
+        and target.accelerator == "cpu"
+        and any(platform.endswith(target.arch) for platform in facts.platforms)
+    ]
+    if not fitting:
+        raise TargetUnavailable(
+            f"recipe {recipe.name} {version} has no target like {facts.filename}",
+            cause=f"the wheel is for {', '.join(sorted(pythons))} on {', '.join(facts.platforms)}",
+            hint=f"kvpack show {recipe.name} lists its targets; without --run the wheel is judged "
+            "from its files alone",
+        )
+    above = [target for target in fitting if version_key(target.glibc) >= floor]
+    slicer = Slicer(recipe, read_checked_lock(context, recipe))
+    return plan_for(context, recipe, slicer, (above or fitting[-1:])[0])
 
 
 def _show(report: "AuditReport", context: Context) -> None:
@@ -134,9 +169,11 @@ def _show(report: "AuditReport", context: Context) -> None:
     if report.findings:
         console.print()
         console.table(
-            ["severity", "check", "place", "finding", "next"],
-            [[f.severity, f.check, f.place, f.message, f.hint] for f in report.findings],
+            ["severity", "check", "place", "finding"],
+            [[f.severity, f.check, f.place, f.message] for f in report.findings],
         )
+        for check, hint in dict.fromkeys((f.check, f.hint) for f in report.findings if f.hint):
+            console.print(f"next, {check}: {hint}")
     counts = ", ".join(f"{count} {name}(s)" for name, count in report.counts.items())
     console.print(f"{'passed' if report.passed else 'failed'}: {counts}")
     console.print()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context
+from kvpack.cli.faults import as_error
 from kvpack.cli.select import Selected, add_selectors
 from kvpack.console import human_size, human_time
 from kvpack.errors import Fault, KvpackError, NotReproducible, UsageError
@@ -64,7 +65,8 @@ def run(args: Args, context: Context) -> int:
             done.append(make(context, plan, args.out, cache))
             if args.rebuild:
                 compared[plan.key] = rebuild(context, plan, done[-1])
-        except KvpackError as error:
+        except (KvpackError, OSError) as problem:
+            error = as_error(problem)
             failed.append((plan, error))
             if not context.console.as_json:
                 context.console.error(error)
@@ -92,7 +94,9 @@ def rebuild(context: Context, plan: "BuildPlan", delivered: "Delivered") -> dict
     from kvpack.cli.make import cibuildwheel_in
 
     start = time.monotonic()
-    with context.store.scratch("rebuild") as folder:
+    # Another process with this key would take this build's container for a leftover.
+    locked = context.store.lock(f"action-{plan.key}")
+    with locked, context.store.scratch("rebuild") as folder:
         again, _ = cibuildwheel_in(context, plan, (folder, "rebuilt-elsewhere"), None)
         first = context.store.check(delivered.built.sha256)
         differences = compare_wheels(first, again)

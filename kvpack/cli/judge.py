@@ -4,15 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvpack.audit.model import AuditReport, Policy
+from kvpack.audit.rules import rules_digest
 from kvpack.cli.context import Context
+from kvpack.errors import WheelInvalid
 from kvpack.tools.files import canonical_json, sha256_of
 
 if TYPE_CHECKING:
     from kvpack.audit.smoke import Trial
     from kvpack.build.model import BuildPlan, BuiltWheel
-
-AUDIT = 1
-"""Raise it when a check changes what it finds: remembered verdicts are then made anew."""
 
 
 def policy_of(plan: "BuildPlan") -> Policy:
@@ -32,7 +31,7 @@ def verdict_name(plan: "BuildPlan", sha256: str) -> str:
     """Under which the verdict about a wheel is remembered."""
     audit = plan.recipe.audit
     rules = [
-        AUDIT,
+        rules_digest(),
         policy_of(plan).as_json(),
         audit.imports,
         audit.run,
@@ -63,7 +62,12 @@ def judge(context: Context, plan: "BuildPlan", built: "BuiltWheel") -> dict[str,
         with console.step(f"Auditing {built.file}"):
             facts, faults = inspect_wheel(wheel)
             if facts is None:
-                raise AssertionError([fault.message for fault in faults])  # kvpack made this wheel
+                raise WheelInvalid(
+                    f"{built.file} cannot be read back from the store",
+                    cause="the build made a file that is no wheel",
+                    hint="kvpack store gc --keep-results 0, then build again",
+                    faults=faults,
+                )
             report = audit(facts, policy_of(plan), faults)
         if report.passed and (plan.recipe.audit.imports or plan.recipe.audit.run):
             report = _with_trial(context, plan, wheel, report)

@@ -5,12 +5,10 @@ little more than Python itself (``tests/unit/test_imports.py`` holds that).
 """
 
 import argparse
-import errno
 import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -18,8 +16,9 @@ from typing import NoReturn
 
 from kvpack import __version__
 from kvpack.cli.context import Context, Options
+from kvpack.cli.faults import as_error
 from kvpack.console import Console
-from kvpack.errors import DiskFull, Interrupted, KvpackError, UsageError
+from kvpack.errors import UsageError
 from kvpack.names import did_you_mean
 
 COMMANDS = {
@@ -34,6 +33,7 @@ COMMANDS = {
     "why": "which inputs differ from the last build of a target",
     "build": "build, audit and deliver wheels",
     "audit": "facts and findings of any wheel",
+    "conflicts": "who owns each path of a set of wheels, before it is installed",
     "store": "verify, clean or measure the store",
 }
 
@@ -123,34 +123,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(as_json="--json" in words)
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        return _run(words, console)
+        code = _run(words, console)
+        sys.stdout.flush()
     except BrokenPipeError:
+        # As a program that SIGPIPE ends: the reader left, so the command did not finish.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 128 + signal.SIGPIPE
     except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001  # the one boundary
-        error = _as_error(problem)
+        error = as_error(problem)
         console.error(error)
         return error.exit_code
-
-
-def _as_error(problem: BaseException) -> KvpackError:
-    """What the user is told about anything that went wrong."""
-    match problem:
-        case KvpackError():
-            return problem
-        case KeyboardInterrupt():
-            return Interrupted(
-                "interrupted", hint="run the same command again: it goes on where this one stopped"
-            )
-        case OSError():
-            return _os_error(problem)
-        case _:
-            lines = "".join(traceback.format_exception(problem)[-6:])
-            return KvpackError(
-                f"kvpack itself failed: {type(problem).__name__}: {problem}",
-                cause="this is a bug in kvpack; nothing half-written is left",
-                hint=f"report it with these lines:\n{lines}",
-            )
+    return code
 
 
 def _run(words: list[str], console: Console) -> int:
@@ -189,20 +172,6 @@ def _command(words: list[str]) -> str | None:
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
     """SIGTERM unwinds like Ctrl-C: containers are removed, scratch folders too."""
     raise KeyboardInterrupt
-
-
-def _os_error(failure: OSError) -> KvpackError:
-    place = failure.filename or "a file"
-    if failure.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFull(
-            f"no space left on the device that holds {place}",
-            hint="free some space, or name another store with --store DIR; nothing was lost",
-        )
-    return UsageError(
-        f"{place}: {failure.strerror or failure}",
-        cause="kvpack cannot read or write there",
-        hint="check the path and its permissions",
-    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 from kvpack.build.model import BuildPlan, BuiltWheel, Workshop
 from kvpack.cli.context import Context
 from kvpack.errors import AuditFailed, Fault, TargetUnavailable
-from kvpack.tools.files import locked, place_file, sha256_file, write_text
+from kvpack.tools.files import place_file, sha256_file, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,7 @@ def make(context: Context, plan: BuildPlan, out: Path, cache: Path | None) -> De
             built = stored(context, plan) or build(context, plan, cache)
             verdict = judge(context, plan, built)
     if not verdict["passed"]:
+        withdraw(out / built.file, built.sha256)
         raise failed_audit(plan, built, verdict)
     return Delivered(
         plan=plan, built=built, path=deliver(context, plan, built, (verdict, out)), audit=verdict
@@ -62,9 +63,9 @@ def make(context: Context, plan: BuildPlan, out: Path, cache: Path | None) -> De
 def stored(context: Context, plan: BuildPlan) -> BuiltWheel | None:
     """The wheel of this key, if the store has it."""
     record = context.store.read_record("actions", plan.key)
-    if record is None or not context.store.has(str(record["wheel"]["sha256"])):
+    wheel = (record or {}).get("wheel")
+    if record is None or not wheel or not context.store.has(str(wheel["sha256"])):
         return None
-    wheel = record["wheel"]
     return BuiltWheel(
         key=plan.key,
         file=wheel["file"],
@@ -125,7 +126,7 @@ def cibuildwheel_in(
             plan, shop, context.store.check, lambda f: patches.patch_path(plan.recipe.name, f)
         )
         _unpack(context, plan, source)
-        tools = _host_tools(context, plan)
+        tools = host_tools(context, plan, folder)
     log = context.store.log_path(plan.key)
     wheel = cibuildwheel(plan, shop, engine, tools=tools, log=log, reporter=context.console)
     return wheel, root
@@ -155,22 +156,13 @@ def _unpack(context: Context, plan: BuildPlan, target: Path) -> None:
         unpacked.rmdir()
 
 
-def _host_tools(context: Context, plan: BuildPlan) -> Path:
-    """The locked cibuildwheel, unpacked once per closure."""
+def host_tools(context: Context, plan: BuildPlan, folder: Path) -> Path:
+    """Unpack the locked cibuildwheel, verified, into a scratch folder; it runs from there."""
     from kvpack.build.pytools import unpack_pure
-    from kvpack.tools.files import canonical_json, sha256_of
 
-    digest = sha256_of(canonical_json([wheel.sha256 for wheel in plan.inputs.host]))
-    folder = context.store.root / "tools" / digest
-    if not folder.is_dir():
-        with locked(context.store.root / "locks" / f"tools-{digest}"):
-            if not folder.is_dir():
-                with context.store.scratch("tools") as scratch:
-                    wheels = [(w, context.store.check(w.sha256)) for w in plan.inputs.host]
-                    unpack_pure(wheels, scratch / "site")
-                    folder.parent.mkdir(parents=True, exist_ok=True)
-                    (scratch / "site").rename(folder)
-    return folder
+    wheels = [(wheel, context.store.check(wheel.sha256)) for wheel in plan.inputs.host]
+    unpack_pure(wheels, folder / "tools")
+    return folder / "tools"
 
 
 def deliver(
@@ -179,8 +171,6 @@ def deliver(
     """Write the wheel beside its evidence; the wheel comes last."""
     verdict, out = what
     target = out / built.file
-    if target.is_file() and sha256_file(target) == built.sha256 and _evidence(target)[0].is_file():
-        return target
     blob = context.store.check(built.sha256)
     report, bill, action = _evidence(target)
     write_text(report, json.dumps(verdict, indent=2, ensure_ascii=False) + "\n")
@@ -188,8 +178,16 @@ def deliver(
     with zipfile.ZipFile(blob) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".dist-info/sboms/kvpack.cdx.json"))
         write_text(bill, archive.read(name).decode())
-    place_file(blob, target)
+    if not (target.is_file() and sha256_file(target) == built.sha256):
+        place_file(blob, target)
     return target
+
+
+def withdraw(wheel: Path, sha256: str) -> None:
+    """Take a wheel that no longer passes out of the output folder, with its evidence."""
+    if wheel.is_file() and sha256_file(wheel) == sha256:
+        for path in (wheel, *_evidence(wheel)):
+            path.unlink(missing_ok=True)
 
 
 def _evidence(wheel: Path) -> tuple[Path, Path, Path]:

@@ -1,6 +1,6 @@
 """Every selected target with its action key: in the store, or to be built and why.
 
---all shows the recipe's whole matrix instead of its defaults.
+--all starts from the recipe's whole matrix instead of its defaults; selectors narrow it.
 """
 
 import argparse
@@ -22,14 +22,15 @@ class Args(Selected):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_selectors(parser)
     parser.add_argument("--all", action="store_true", help="the recipe's whole matrix")
-    parser.add_argument("--all-versions", action="store_true", help="with --all: of every version")
+    parser.add_argument("--all-versions", action="store_true", help="the matrix of every version")
 
 
 def run(args: Args, context: Context) -> int:
     """Print the plan."""
     from kvpack.cli.select import plans
 
-    found, incomplete = _whole(args, context) if args.all else (plans(context, args), [])
+    whole = args.all or args.all_versions
+    found, incomplete = _whole(args, context) if whole else (plans(context, args), [])
     rows = [describe(plan, context) for plan in found]
     console = context.console
     if console.as_json:
@@ -56,12 +57,13 @@ def run(args: Args, context: Context) -> int:
 
 def _whole(args: Args, context: Context) -> "tuple[list[BuildPlan], list[str]]":
     """The plans of whole matrices, and what the locks cannot name."""
-    from kvpack.cli.select import plan_for, read_checked_lock
+    from kvpack.cli.select import plan_for, read_checked_lock, selection
     from kvpack.lock.check import Slicer
     from kvpack.lock.expect import is_complete
     from kvpack.recipe.expand import choose_version, matrix
     from kvpack.recipe.load import load_recipe
 
+    chosen = selection(args)
     found, incomplete = [], []
     for name in args.recipes:
         recipe = load_recipe(context.catalogue, name)
@@ -72,7 +74,7 @@ def _whole(args: Args, context: Context) -> "tuple[list[BuildPlan], list[str]]":
             plan_for(context, recipe, slicer, target)
             for version in (recipe.versions if args.all_versions else wanted)
             for target in matrix(recipe, context.roots, version)
-            if is_complete(lock, target.accelerator)
+            if is_complete(lock, target.accelerator) and chosen.holds(target)
         ]
         incomplete += [f"{name}: {reason}" for reason in lock.incomplete]
     return found, incomplete
@@ -83,7 +85,8 @@ def describe(plan: "BuildPlan", context: Context) -> dict[str, Any]:
     from kvpack.build.key import first_difference
 
     record = context.store.read_record("actions", plan.key)
-    hit = record is not None and context.store.has(str(record["wheel"]["sha256"]))
+    wheel = (record or {}).get("wheel") or {}
+    hit = bool(wheel) and context.store.has(str(wheel["sha256"]))
     last = context.store.read_record("cells", plan.cell)
     because = ""
     if not hit:
@@ -100,6 +103,6 @@ def describe(plan: "BuildPlan", context: Context) -> dict[str, Any]:
         "key": plan.key,
         "state": "hit" if hit else "build",
         "because": because,
-        "wheel": record["wheel"] if record and hit else None,
+        "wheel": wheel if hit else None,
         "seconds": float(last["seconds"]) if last else None,
     }

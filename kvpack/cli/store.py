@@ -1,18 +1,20 @@
 """Cares for the store: verify every blob, remove what no lock or result needs, or measure it.
 
 verify   compares every blob with its digest; --repair removes those that differ
-gc       removes blobs that neither a lock of the catalogue nor a kept result names, and what
-         killed processes left; --keep-results DAYS also drops older results
+gc       removes blobs that neither a kept result names nor a lock of any catalogue that used the
+         store, and what killed processes left; --keep-results DAYS also drops older results
 usage    entries and bytes by kind
 """
 
 import argparse
+import contextlib
 import time
+from pathlib import Path
 from typing import Any
 
 from kvpack.cli.context import Context, Options
 from kvpack.console import human_size
-from kvpack.errors import Fault, StoreCorrupt
+from kvpack.errors import CatalogueError, Fault, StoreCorrupt
 
 
 class Args(Options):
@@ -80,22 +82,28 @@ def _drop_results(context: Context, days: float | None) -> int:
 
 
 def _needed(context: Context) -> set[str]:
-    """Digests that a lock of the catalogue or a result names."""
-    from kvpack.errors import KvpackError
+    """Digests that a result or a lock of any catalogue that used this store names.
+
+    :raises LockInvalid: if a lock cannot be read: nothing is removed then.
+    """
     from kvpack.lock.file import read_lock
 
-    keep = {str(r["wheel"]["sha256"]) for _, r in context.store.records("actions")}
-    for name in context.catalogue.names:
-        path = context.catalogue.lock_path(name)
-        try:
-            lock = read_lock(path, context.catalogue.shown(path))
-        except KvpackError as error:
-            context.console.warn(f"{error.what}: its inputs are not kept")
-            continue
-        keep |= {source.sha256 for source in lock.source}
-        keep |= {wheel.sha256 for wheel in lock.wheels}
-        keep |= {deb.sha256 for root in lock.root for deb in root.packages}
+    keep = {str(r["wheel"]["sha256"]) for _, r in context.store.records("actions") if "wheel" in r}
+    for root in known_catalogues(context):
+        for path in sorted((root / "lock").glob("*.toml")):
+            lock = read_lock(path, str(path))
+            keep |= {source.sha256 for source in lock.source}
+            keep |= {wheel.sha256 for wheel in lock.wheels}
+            keep |= {deb.sha256 for root in lock.root for deb in root.packages}
     return keep
+
+
+def known_catalogues(context: Context) -> list[Path]:
+    """The folders of catalogues that fetched into this store and still exist."""
+    found = {Path(str(r["root"])) for _, r in context.store.records("catalogues") if "root" in r}
+    with contextlib.suppress(CatalogueError):
+        found.add(context.catalogue.root)
+    return sorted(root for root in found if (root / "lock").is_dir())
 
 
 def _usage(args: Args, context: Context) -> int:

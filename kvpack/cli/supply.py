@@ -6,6 +6,7 @@ from kvpack.cli.context import Context
 from kvpack.cli.remote import wanted_wheel
 from kvpack.fetch.download import fetch
 from kvpack.fetch.model import Wanted
+from kvpack.tools.files import sha256_of
 
 if TYPE_CHECKING:
     from kvpack.build.model import BuildPlan
@@ -59,6 +60,9 @@ def supply(context: Context, wanted: list[Wanted]) -> None:
     """Bring files into the store."""
     if all(context.store.has(entry.sha256) for entry in wanted):
         return
+    # kvpack store gc keeps what the locks of known catalogues name.
+    root = str(context.catalogue.root)
+    context.store.write_record("catalogues", sha256_of(root.encode())[:16], {"root": root})
     fetch(
         wanted,
         store=context.store,

@@ -5,6 +5,7 @@
     [registries.pypi]
     index = "https://…/simple"          # a simple index (PEP 503, PEP 691)
     files = ["https://…"]               # base URLs below which packages/… lies
+    find-links = ["file:///…"]          # folders or pages with sdists of your own, for locking
 
     [registries.debian]
     mirrors = ["https://…/debian"]      # base URLs below which pool/… and dists/… lie
@@ -34,6 +35,8 @@ class PypiConfig(Value):
     """Simple index; it replaces the default one of pip and uv."""
     files: tuple[BaseUrl, ...] = ()
     """Base URLs to which a locked place is appended; tried first."""
+    find_links: tuple[BaseUrl, ...] = ()
+    """Folders or pages that list files: sources may be locked from them, before the index."""
 
 
 class DebianConfig(Value):

@@ -30,6 +30,8 @@ class PypiRegistry:
     """Folders, ``file`` URLs or pages that list files (pip's ``find-links``)."""
     indexes: tuple[str, ...] = ()
     """Simple indexes (PEP 503): any of them may have the bytes of a digest."""
+    declared: tuple[str, ...] = ()
+    """``find-links`` of the catalogue's own ``kvpack.toml``; no other may add a source."""
     primary: str | None = None
     """The one index that new versions are taken from: extra indexes never add any, so that a
     higher version elsewhere cannot win (dependency confusion)."""
@@ -64,7 +66,8 @@ def discover(
         indexes.append(primary)
     registry = PypiRegistry(
         files=config.files,
-        find_links=_unique([*pip.find_links, *uv.find_links]),
+        find_links=_unique([*config.find_links, *pip.find_links, *uv.find_links]),
+        declared=config.find_links,
         indexes=_unique(url.rstrip("/") for url in indexes if url),
         primary=primary.rstrip("/") if primary else None,
         settings=pip.settings,

@@ -222,7 +222,10 @@ class Registries:
         return known
 
     def links(self, project: str) -> tuple[Link, ...]:
-        """List the files of a project that is not locked yet, from all places, in their order.
+        """List the files of a project that is not locked yet.
+
+        Only places that may add a source count: ``find-links`` of the catalogue's ``kvpack.toml``
+        and the primary index. pip's own find-links and extra indexes serve bytes by digest only.
 
         :param project: the normalized name (PEP 503).
         :raises FetchFailed: if no place lists a file of it.
@@ -238,10 +241,10 @@ class Registries:
                 faults.append(Fault(place=redact(url), message=error.reason))
                 return ()
 
-        for source in registry.find_links:
+        for source in registry.declared:
             found += [link for link in read(_page_url(source)) if _is_of(link.filename, project)]
-        for index in registry.indexes:
-            found += read(_project_page(index, project))
+        if registry.primary is not None:
+            found += read(_project_page(registry.primary, project))
         if not found:
             raise FetchFailed(
                 f"no index lists a file of the project {project}",

@@ -52,12 +52,12 @@ def resolve(
         said = update.output + update.errors
         if update.code != 0 or re.search(r"^(W|E|Err):? ", said, re.MULTILINE):
             raise _unreachable(suite, update)
-        args = ["apt-get", "install", "--yes", "--print-uris", "-qq", *packages]
+        args = ["apt-get", "install", "--yes", "--print-uris", "-qq", "--", *packages]
         install = run(
             Command(
                 args=args,
                 environment=environment,
-                args_shown=[*args[:5], f"<{len(packages)} packages of {suite} {arch.debian}>"],
+                args_shown=[*args[:6], f"<{len(packages)} packages of {suite} {arch.debian}>"],
             ),
             reporter,
         )
@@ -67,11 +67,20 @@ def resolve(
 
 
 def parse_uris(text: str) -> tuple[LockedDeb, ...]:
-    """The lines of ``apt-get --print-uris``: URI, file name, size, digest."""
+    """The lines of ``apt-get --print-uris``: URI, file name, size, digest.
+
+    :raises ResolutionFailed: if a file has no digest: nothing may be left out of a lock.
+    """
     found = []
     for line in text.splitlines():
         match = _LINE.match(line.strip())
         if match is None:
+            if line.startswith("'"):
+                raise ResolutionFailed(
+                    f"apt names a file without size and sha256: {line.strip()}",
+                    cause="the archive's Packages file has no SHA256 for it",
+                    hint="lock against another mirror: [registries.debian] in kvpack.toml",
+                )
             continue
         name, version, _ = unquote(match["file"]).rsplit("_", 2)
         _, _, pool = unquote(match["uri"]).partition("/pool/")
@@ -103,6 +112,7 @@ def _world(folder: Path, archive: Archive, suite: str, arch: Arch) -> dict[str, 
         f'APT::Architectures {{ "{arch.debian}"; }};',
         'APT::Sandbox::User "root";',
         'APT::Install-Recommends "false";',
+        'APT::Cmd::Pattern-Only "true";',  # a name that is no package is not tried as a regex
         'Acquire::Languages "none";',
         'Acquire::ForceHash "SHA256";',
         'Acquire::Retries "3";',

@@ -4,18 +4,27 @@ A lock names a registry and a place in it, never the registry's host: the host i
 mirrors are configuration of the machine that fetches (``kvpack/fetch/registries.py``).
 """
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from kvpack.base import Name, PythonVersion, Sha256, Text, Value
 from kvpack.names import Arch
-from kvpack.recipe.model import Target, WheelVersion
+from kvpack.recipe.model import EPOCH_MAX, EPOCH_MIN, Target, WheelVersion
 
 LOCK_SCHEMA = 1
 """The version of the lock format that this kvpack reads and writes."""
 
-Place = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][^\\\s]*$")]
+
+def _place(text: str) -> str:
+    """A place below a registry's root: no way up, no other host."""
+    if not re.fullmatch(r"[A-Za-z0-9][^\\\s:]*", text) or ".." in text.split("/"):
+        raise ValueError(f"{text!r} is no place below a registry's root")
+    return text
+
+
+Place = Annotated[str, AfterValidator(_place)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~!%-]*$")]
 Use = Literal["build", "import", "root", "host"]
 """What a closure of wheels is for: the build environment, the clean environment that imports the
@@ -35,7 +44,7 @@ class LockedSource(Value):
     sha256: Sha256
     size: int = Field(gt=0)
     """Bytes."""
-    epoch: int = Field(ge=315532800)
+    epoch: int = Field(ge=EPOCH_MIN, le=EPOCH_MAX)
     """SOURCE_DATE_EPOCH, seconds: the newest file of the source, not before 1980 (zip)."""
     epoch_from_recipe: bool = False
     """Whether the recipe sets the epoch, so that a recipe that no longer does is drift."""

@@ -59,18 +59,26 @@ class _Pinning:
     def closure(self, wanted: Closure, environment: Environment) -> tuple[LockedWheel, ...]:
         """Resolve one closure, or keep the old one if nothing it depends on changed."""
         kept = self._old(wanted)
-        if kept is None or self.upgrade is not None or kept[0].requires != wanted.requires:
-            keep = kept[1] if kept else ()
+        keep = kept[1] if kept else ()
+        moves = any(wheel.project == self.upgrade for wheel in keep)
+        if kept is None or moves or kept[0].requires != wanted.requires:
             question = Question(
                 requires=wanted.requires, environment=environment, keep=keep, upgrade=self.upgrade
             )
-            found = self.remote.wheels(question)
+            old = {(wheel.project, wheel.version): wheel for wheel in keep}
+            files = {wheel.file: wheel for wheel in self.old.wheels} if self.old else {}
+            # A version that stays keeps its file, and a file keeps its bytes in every closure,
+            # whatever was uploaded since.
+            found = tuple(
+                old.get((wheel.project, wheel.version), files.get(wheel.file, wheel))
+                for wheel in self.remote.wheels(question)
+            )
         else:
-            found = kept[1]
+            found = keep
         for wheel in found:
             self.wheels[wheel.file] = wheel
-        files = tuple(sorted(wheel.file for wheel in found))
-        self.closures.append(wanted.model_copy(update={"files": files}))
+        named = tuple(sorted(wheel.file for wheel in found))
+        self.closures.append(wanted.model_copy(update={"files": named}))
         return found
 
     def _old(self, wanted: Closure) -> tuple[Closure, tuple[LockedWheel, ...]] | None:

@@ -1,5 +1,6 @@
 """What to build: recipes as people write them, and the targets that they offer."""
 
+import re
 from typing import Annotated, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -9,6 +10,8 @@ from pydantic import AfterValidator, Field, model_validator
 from kvpack.base import Glibc, Name, PythonVersion, Text, Value
 from kvpack.names import Accelerator, Arch, platform_tag, python_tag
 
+EPOCH_MIN, EPOCH_MAX = 315532800, 4354819198
+"""1980-01-01 and 2107-12-31: what a zip archive can name, in seconds."""
 RECIPE_SCHEMA = 1
 """The version of the recipe format that this kvpack reads."""
 
@@ -29,6 +32,18 @@ def _specifier(text: str) -> str:
 
 
 WheelVersion = Annotated[str, AfterValidator(_version)]
+
+
+def _debian_package(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", text) or text.endswith("-"):
+        raise ValueError(
+            f"{text!r} is not the name of a Debian package: lower-case letters, digits, '+', '-', "
+            "'.' (Debian policy 5.6.7); options, versions and patterns are not taken"
+        )
+    return text
+
+
+DebianPackage = Annotated[str, AfterValidator(_debian_package)]
 VersionRange = Annotated[str, AfterValidator(_specifier)]
 
 
@@ -63,7 +78,7 @@ class Release(Value):
     """One version of the package."""
 
     source: SdistSource
-    epoch: int | None = Field(default=None, ge=315532800)
+    epoch: int | None = Field(default=None, ge=EPOCH_MIN, le=EPOCH_MAX)
     """SOURCE_DATE_EPOCH in seconds; by default that of the newest file of the source."""
 
 
@@ -74,6 +89,18 @@ class Selection(Value):
     glibc: tuple[Glibc, ...] | None = None
     arch: tuple[Arch, ...] | None = None
     accelerator: tuple[Accelerator, ...] | None = None
+
+    def holds(self, target: "Target") -> bool:
+        """Whether a target has one of the values on every axis that is named."""
+        return all(
+            wanted is None or getattr(target, axis) in wanted
+            for axis, wanted in (
+                ("python", self.python),
+                ("glibc", self.glibc),
+                ("arch", self.arch),
+                ("accelerator", self.accelerator),
+            )
+        )
 
 
 class Targets(Value):
@@ -137,7 +164,7 @@ class Build(Value):
 
     root: Text = "debian"
     """A family of builder roots (``debian``, ``pypa``) or the id of one root."""
-    debian: tuple[Text, ...] = ()
+    debian: tuple[DebianPackage, ...] = ()
     """Debian packages that the build needs, beside a compiler."""
     requires: tuple[Text, ...] = ()
     """Build requirements beside those of the source's own pyproject.toml."""
@@ -153,7 +180,7 @@ class Audit(Value):
     """Sonames (globs) that the host supplies; they are never copied into the wheel."""
     imports: tuple[Text, ...] = Field(default=(), alias="import")
     """Modules that must import in a clean environment."""
-    run: tuple[tuple[Text, ...], ...] = ()
+    run: tuple[Annotated[tuple[Text, ...], Field(min_length=1)], ...] = ()
     """Commands of the wheel that must start and exit with 0."""
 
 

@@ -16,10 +16,16 @@ from kvpack.tools.store import Store
 ENGINES = ("podman", "docker")
 """Tried in this order; ``KVPACK_ENGINE`` names one."""
 
-RESTRICTED = """\
-# Written by kvpack for podman on machines that forbid raising limits or crun's cgroup layout
-# (containers, sandboxes, cgroup v1). Used through CONTAINERS_CONF; /etc is not touched.
+CONFIGURED = """\
+# Written by kvpack, used through CONTAINERS_CONF; /etc is not touched. It takes the place of every
+# containers.conf of the host: their env, mounts, hooks and devices would reach a build that its key
+# does not name. Storage and registries stay as the host configures them.
 [containers]
+env_host = false
+http_proxy = false
+"""
+RESTRICTED = """
+# For machines that forbid raising limits, or crun's cgroup layout (containers, cgroup v1).
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 netns = "host"
 
@@ -32,7 +38,7 @@ events_logger = "file"
 PASSED = (
     *("HOME", "PATH", "TMPDIR", "USER", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
     *("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "CONTAINER_HOST", "REGISTRY_AUTH_FILE"),
-    *("CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF"),
+    *("CONTAINERS_STORAGE_CONF", "CONTAINERS_REGISTRIES_CONF"),
     "DBUS_SESSION_BUS_ADDRESS",
 )
 """What an engine's client may read of the environment; nothing else reaches it."""
@@ -65,7 +71,12 @@ class Engine:
         return run(command, reporter)
 
     def has_image(self, image: str, reporter: Reporter) -> bool:
-        return self.run(["image", "inspect", "--format", "{{.Id}}", image], reporter).code == 0
+        return self.image_id(image, reporter) is not None
+
+    def image_id(self, image: str, reporter: Reporter) -> str | None:
+        """The immutable id behind a name, if the image is there."""
+        result = self.run(["image", "inspect", "--format", "{{.Id}}", image], reporter)
+        return result.output.strip() if result.code == 0 else None
 
     def pull(self, image: str, platform: str, reporter: Reporter) -> Result:
         """Pull an image; the exit code is the caller's to judge."""
@@ -97,6 +108,7 @@ class Engine:
         """Remove the containers with a label: what a killed build left."""
         listed = self.run(["ps", "--all", "--quiet", "--filter", f"label={label}"], reporter)
         for container in listed.output.split():
+            self.run(["kill", container], reporter)  # rm alone waits 10 s for it to end
             self.run(["rm", "--force", container], reporter)
 
 
@@ -114,12 +126,14 @@ def candidates(store: Store) -> list[Engine]:
     for name in (named,) if named else ENGINES:
         if find(name) is None:
             continue
-        found.append(Engine(name, environment))
-        if name == "podman":
-            path = store.root / "engine" / "containers.conf"
-            if not path.is_file() or path.read_text(encoding="utf-8") != RESTRICTED:
-                write_text(path, RESTRICTED)
-            found.append(Engine(name, {**environment, "CONTAINERS_CONF": str(path)}, "restricted"))
+        if name != "podman":
+            found.append(Engine(name, environment))
+            continue
+        for how, text in (("plain", CONFIGURED), ("restricted", CONFIGURED + RESTRICTED)):
+            path = store.root / "engine" / f"{how}.conf"
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                write_text(path, text)
+            found.append(Engine(name, {**environment, "CONTAINERS_CONF": str(path)}, how))
     return found
 
 

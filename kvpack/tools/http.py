@@ -57,15 +57,17 @@ class Http:
             self._client = None
 
     @contextlib.contextmanager
-    def open(self, url: str, *, start: int = 0) -> Iterator[Body]:
+    def open(self, url: str, *, start: int = 0, stop: int | None = None) -> Iterator[Body]:
         if parse(url).scheme == "file":
-            with _open_file(url, start) as body:
+            with _open_file(url, start, stop) as body:
                 yield body
             return
         # No transfer coding: what is hashed is the file, not a server's compression of it.
         headers = {"Accept-Encoding": "identity"}
-        if start:
-            headers["Range"] = f"bytes={start}-"
+        if start < 0:
+            headers["Range"] = f"bytes={start}"
+        elif start or stop is not None:
+            headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
         with self._stream(url, headers) as response:
             if response.status_code == 206:  # noqa: PLR2004  # Partial Content
                 begin, total = _content_range(response.headers.get("Content-Range", ""), start)
@@ -217,10 +219,10 @@ def _bad_status(status: int, phrase: str, problem: str) -> TryFailed:
 def _content_range(header: str, start: int) -> tuple[int, int | None]:
     """First offset and total size of a partial answer (RFC 9110, section 14.4)."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", header.strip())
-    if found is None or int(found[1]) != start:
+    if found is None or int(found[1]) != start >= 0:
         said = header or "no range"
         raise TryFailed(f"asked for bytes from {start}, it answered {said!r}", status=416)
-    return start, None if found[2] == "*" else int(found[2])
+    return int(found[1]), None if found[2] == "*" else int(found[2])
 
 
 # -- file URLs ------------------------------------------------------------------------------
@@ -242,19 +244,22 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open_file(url: str, start: int) -> Iterator[Body]:
+def _open_file(url: str, start: int, stop: int | None) -> Iterator[Body]:
     path = _local_path(url)
     with contextlib.ExitStack() as stack:
         with _reading(path):
             stream = stack.enter_context(path.open("rb"))
             total = path.stat().st_size
+        start = max(total + start, 0) if start < 0 else start
         if start > total:
             raise TryFailed(f"{path} has only {total} bytes", status=416)
         stream.seek(start)
 
         def chunks() -> Iterator[bytes]:
+            left = total if stop is None else stop - start
             with _reading(path):
-                while chunk := stream.read(CHUNK):
+                while chunk := stream.read(min(CHUNK, left)):
+                    left -= len(chunk)
                     yield chunk
 
         yield Body(start=start, total=total, chunks=chunks())

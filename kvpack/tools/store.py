@@ -293,7 +293,8 @@ class Store:
     def _cut_writes(self) -> Iterator[Path]:
         """What ``atomic_write`` of a killed process left beside its target."""
         oldest = time.time() - CUT_AFTER
-        for path in self.root.rglob(".*.tmp"):
+        kinds = ("blobs", "actions", "cells", "audits", "roots", "engine", "catalogues")
+        for path in (found for kind in kinds for found in (self.root / kind).rglob(".*.tmp")):
             with contextlib.suppress(FileNotFoundError):
                 if path.is_file() and path.stat().st_mtime < oldest:
                     yield path

@@ -69,9 +69,13 @@ class Page:
 class Web(Protocol):
     """The port through which stages read from the web. Used from several threads."""
 
-    def open(self, url: str, *, start: int = 0) -> AbstractContextManager[Body]:
+    def open(
+        self, url: str, *, start: int = 0, stop: int | None = None
+    ) -> AbstractContextManager[Body]:
         """Start to read ``url``, from byte ``start`` if the server can.
 
+        :param start: negative: so many bytes before the end (RFC 9110, suffix range).
+        :param stop: the first byte that is not wanted; more may come all the same.
         :raises TryFailed: also while the chunks are read; status 416: it cannot start there.
         """
         ...

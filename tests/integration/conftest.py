@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,8 +66,27 @@ class Kvpack:
 
 
 @pytest.fixture(scope="session")
-def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("store")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    store = tmp_path_factory.mktemp("store")
+    yield store
+    remove_images(store)
+
+
+def copied_store(store: Path, target: Path, *, roots: bool = True) -> Path:
+    """A store with the same inputs and builder roots, but no results."""
+    for kind in ("blobs", "engine", *(["roots"] if roots else [])):
+        shutil.copytree(store / kind, target / kind)
+    return target
+
+
+def remove_images(store: Path) -> None:
+    """Builder roots are half a gigabyte each: those that a store made go."""
+    environment = {**os.environ, "CONTAINERS_CONF": str(store / "engine" / "restricted.conf")}
+    for path in (store / "roots").glob("*.json"):
+        image = str(json.loads(path.read_text())["id"])
+        subprocess.run(
+            ["podman", "rmi", "--force", image], capture_output=True, check=False, env=environment
+        )
 
 
 @pytest.fixture

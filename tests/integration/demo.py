@@ -1,6 +1,6 @@
 """A small package of our own (an original, named as such), made into an sdist for each test.
 
-Its sdist is found through pip's ``find-links``, so the real registries code serves it.
+Its sdist is found through ``find-links`` of the catalogue's ``kvpack.toml``.
 """
 
 import io
@@ -95,5 +95,6 @@ def prepared(
     root = tmp_path / "demo"
     sdist(tmp_path / "sdists", files or {})
     catalogue(root, glibc=glibc, python=python, more=more)
-    env = {"PIP_FIND_LINKS": str(tmp_path / "sdists")}
-    return Kvpack(root, kvpack.store, env)
+    links = (tmp_path / "sdists").as_uri()
+    (root / "kvpack.toml").write_text(f'[registries.pypi]\nfind-links = ["{links}"]\n')
+    return Kvpack(root, kvpack.store)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import parse_wheel_filename
 
-from tests.integration.conftest import Kvpack
+from tests.integration.conftest import Kvpack, copied_store, remove_images
 
 pytestmark = pytest.mark.integration
 
@@ -63,8 +63,7 @@ def test_a_compiler_cache_is_used_and_decides_no_byte(kvpack: Kvpack, tmp_path: 
     cache = tmp_path / "ccache"
     digests = set()
     for number in range(2):
-        other = Kvpack(kvpack.root, tmp_path / f"store{number}")
-        shutil.copytree(kvpack.store / "blobs", other.store / "blobs")
+        other = Kvpack(kvpack.root, copied_store(kvpack.store, tmp_path / f"store{number}"))
         done = other("--json", "build", "dlslime", "--out", str(tmp_path / "b"),
                      "--compiler-cache", str(cache)).ok().json  # fmt: skip
         digests.add(done["targets"][0]["sha256"])
@@ -97,9 +96,7 @@ def test_every_python_and_root_of_a_recipe(kvpack: Kvpack, tmp_path: Path) -> No
 
 def test_two_processes_build_the_same_target_once(kvpack: Kvpack, tmp_path: Path) -> None:
     kvpack("build", "msgpack", "--out", str(tmp_path / "warm")).ok()
-    store = tmp_path / "store"
-    shutil.copytree(kvpack.store / "blobs", store / "blobs")
-    both = Kvpack(kvpack.root, store)
+    both = Kvpack(kvpack.root, copied_store(kvpack.store, tmp_path / "store"))
     running = [
         both.start("--json", "build", "msgpack", "--out", str(tmp_path / f"dist{n}"))
         for n in range(2)
@@ -112,15 +109,22 @@ def test_two_processes_build_the_same_target_once(kvpack: Kvpack, tmp_path: Path
     assert one.read_bytes() == two.read_bytes()
 
 
-@pytest.mark.parametrize("after", [0.3, 0.8, 1.5, 2.2, 3.0, 4.0, 5.0, 6.5])
+@pytest.mark.parametrize(
+    ("after", "roots"),
+    [(0.3, True), (0.8, True), (1.5, True), (2.2, True), (3.0, True), (4.5, True), (6.0, True),
+     (2.0, False), (6.0, False), (10.0, False)],
+)  # fmt: skip
 def test_killed_at_any_moment_the_next_run_finishes(
-    kvpack: Kvpack, tmp_path: Path, after: float
+    kvpack: Kvpack, tmp_path: Path, after: float, *, roots: bool
 ) -> None:
-    """``kill -9`` of the whole process group, then the same command."""
+    """``kill -9`` of the whole process group, then the same command.
+
+    Without roots, the builder root has to be assembled and imported first, and is what is cut.
+    """
     kvpack("build", "msgpack", "--out", str(tmp_path / "warm")).ok()
     (expected,) = wheels(tmp_path / "warm")
     store, dist = tmp_path / "store", tmp_path / "dist"
-    shutil.copytree(kvpack.store / "blobs", store / "blobs")
+    copied_store(kvpack.store, store, roots=roots)
     victim = Kvpack(kvpack.root, store)
     for path in store.rglob("blobs/sha256/*/*"):
         if path.stat().st_size == expected.stat().st_size:
@@ -139,6 +143,8 @@ def test_killed_at_any_moment_the_next_run_finishes(
     victim("store", "verify").ok()
     assert not list(dist.glob(".*"))
     assert not list((store / "tmp").glob("*"))
+    if not roots:
+        remove_images(store)
 
 
 def test_a_failed_build_shows_its_end_and_leaves_nothing(kvpack: Kvpack, tmp_path: Path) -> None:
@@ -155,3 +161,45 @@ def test_a_failed_build_shows_its_end_and_leaves_nothing(kvpack: Kvpack, tmp_pat
     assert not wheels(dist)
     log = Path(failed.err.rpartition("the full log is ")[2].split(";")[0].strip())
     assert "cmake" in log.read_text().lower()
+
+
+def test_the_hosts_container_configuration_decides_no_byte(kvpack: Kvpack, tmp_path: Path) -> None:
+    """An env of containers.conf would reach the compiler, although no key names it."""
+    plain = kvpack("--json", "build", "msgpack", "--out", str(tmp_path / "a")).ok().json
+    conf = tmp_path / "containers.conf"
+    conf.write_text(
+        '[containers]\nenv = ["CFLAGS=-DNDEBUG -O0", "LDFLAGS=-Wl,--build-id=0x1234"]\n'
+    )
+    other = Kvpack(kvpack.root, copied_store(kvpack.store, tmp_path / "store"),
+                   {"CONTAINERS_CONF": str(conf)})  # fmt: skip
+    done = other("--json", "build", "msgpack", "--out", str(tmp_path / "b")).ok().json
+    assert not done["targets"][0]["hit"]
+    assert done["targets"][0]["sha256"] == plain["targets"][0]["sha256"]
+
+
+def test_a_moved_image_name_is_no_builder_root(kvpack: Kvpack, tmp_path: Path) -> None:
+    """The name that the record holds is moved to an empty image: the root is made anew."""
+    kvpack("build", "msgpack", "--out", str(tmp_path / "a")).ok()
+    store = copied_store(kvpack.store, tmp_path / "store")
+    environment = {**os.environ, "CONTAINERS_CONF": str(store / "engine" / "restricted.conf")}
+    (tmp_path / "empty").mkdir()
+    tar = shutil.make_archive(str(tmp_path / "empty"), "tar", tmp_path / "empty")
+    for path in (store / "roots").glob("*.json"):
+        record = json.loads(path.read_text())
+        record["image"] += "-moved"
+        path.write_text(json.dumps(record))
+        subprocess.run(
+            ["podman", "import", "--quiet", tar, record["image"]],
+            check=True, capture_output=True, env=environment,
+        )  # fmt: skip
+    moved = Kvpack(kvpack.root, store)
+    done = moved("--json", "build", "msgpack", "--out", str(tmp_path / "b")).ok()
+    assert "Assembling builder root" in done.err
+    for path in (store / "roots").glob("*.json"):
+        record = json.loads(path.read_text())
+        if record["image"].endswith("-moved"):
+            continue
+        subprocess.run(
+            ["podman", "rmi", "--force", record["id"]],
+            check=False, capture_output=True, env=environment,
+        )  # fmt: skip

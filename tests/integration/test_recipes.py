@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Kvpack
-from tests.integration.demo import PATCH, prepared
+from tests.integration.demo import PATCH, PYPROJECT, prepared
 
 pytestmark = pytest.mark.integration
 
@@ -135,6 +135,10 @@ def test_a_wheel_that_does_not_import_is_not_delivered(kvpack: Kvpack, tmp_path:
     recipe.write_text(recipe.read_text().replace('import = ["kvdemo"]', 'import = ["json"]'))
     mended = demo("--json", "build", "kvdemo", "--out", str(tmp_path / "dist")).ok().json
     assert mended["targets"][0]["hit"]
+    assert Path(mended["targets"][0]["wheel"]).is_file()
+    recipe.write_text(recipe.read_text().replace('import = ["json"]', 'import = ["nothing"]'))
+    assert demo("build", "kvdemo", "--out", str(tmp_path / "dist")).code == 50
+    assert not list((tmp_path / "dist").iterdir()), "a wheel that no longer passes is withdrawn"
 
 
 def test_the_build_sees_no_network_no_host_and_no_secret(kvpack: Kvpack, tmp_path: Path) -> None:
@@ -174,3 +178,38 @@ setup(packages=["kvdemo"], package_data={"kvdemo": ["seen.json"]},
     assert seen["interfaces"] in ([], ["lo"])
     assert seen["net"] != "connected"
     assert seen["env"]["SOURCE_DATE_EPOCH"] == "1700000000"
+
+
+def test_what_the_build_left_is_compared_not_believed(kvpack: Kvpack, tmp_path: Path) -> None:
+    """A build is root in its container: it replaces the stamp, and leaves a link to a host file."""
+    forged = {
+        "setup.py": """\
+import sys
+from setuptools import Extension, setup
+
+if "bdist_wheel" in sys.argv:
+    with open("/project/kvpack-inputs/stamp.py", "w") as out:
+        out.write(
+            "import json, os, sys\\n"
+            "order = json.load(open(sys.argv[3]))\\n"
+            "name = 'kvdemo-' + order['version'] + '-cp311-cp311-manylinux_2_36_x86_64.whl'\\n"
+            "os.symlink('/etc/hostname', os.path.join(sys.argv[2], name))\\n"
+        )
+setup(packages=["kvdemo"], ext_modules=[Extension("kvdemo._core", ["core.c"])])
+"""
+    }
+    demo = prepared(kvpack, tmp_path, files=forged)
+    demo("lock").ok()
+    failed = demo("build", "kvdemo", "--out", str(tmp_path / "dist"))
+    assert failed.code == 42, failed.err
+    assert "without the evidence that was ordered" in failed.err
+    assert not (tmp_path / "dist").exists()
+
+
+def test_a_source_of_another_version_is_not_sold(kvpack: Kvpack, tmp_path: Path) -> None:
+    other = {"pyproject.toml": PYPROJECT.replace('version = "1.0"', 'version = "0.0.0"')}
+    demo = prepared(kvpack, tmp_path, files=other)
+    demo("lock").ok()
+    failed = demo("build", "kvdemo", "--out", str(tmp_path / "dist"))
+    assert failed.code == 42
+    assert "the source builds version 0.0.0, not 1.0" in failed.err

@@ -1,6 +1,7 @@
 """Builder roots: generated ones are the same bytes every time; images come by digest."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 import time
@@ -133,12 +134,9 @@ def stand_in(kvpack: Kvpack, tmp_path: Path, registry: str) -> str:
     older = prepared(kvpack, tmp_path / "older", glibc="2.36", python="3.11")
     older("lock").ok()
     older("build", "kvdemo", "--out", str(tmp_path / "older-dist")).ok()
-    engine = {"CONTAINERS_CONF": str(kvpack.store / "engine" / "containers.conf")}
-    listed = subprocess.run(
-        ["podman", "images", "--format", "{{.Repository}}:{{.Tag}}"],
-        check=True, capture_output=True, text=True, env={**engine, "PATH": PATH},
-    )  # fmt: skip
-    image = next(n for n in listed.stdout.split() if "kvpack/debian-bookworm-x86_64" in n)
+    engine = {"CONTAINERS_CONF": str(kvpack.store / "engine" / "restricted.conf")}
+    records = [json.loads(p.read_text()) for p in (kvpack.store / "roots").glob("*.json")]
+    image = next(r["image"] for r in records if "kvpack/debian-bookworm-x86_64" in r["image"])
     name = f"{registry}/pypa-stand-in/manylinux_2_34_x86_64"
     subprocess.run(
         ["podman", "push", "--quiet", "--tls-verify=false",

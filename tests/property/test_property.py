@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from kvpack.build.stamp import stamp, write
 from kvpack.errors import LockInvalid, TargetUnavailable
@@ -23,7 +24,7 @@ from kvpack.lock.model import (
 )
 from kvpack.names import Accelerator, Arch, version_key
 from kvpack.recipe.expand import expand, matrix
-from kvpack.recipe.model import Selection
+from kvpack.recipe.model import EPOCH_MAX, EPOCH_MIN, Selection
 from kvpack.recipe.roots import load_roots
 from kvpack.tools.files import canonical_json
 from tests.unit.catalogues import recipe_of
@@ -37,7 +38,9 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1
 )
 names = st.from_regex(r"[a-z0-9]{1,6}(-[a-z0-9]{1,4})?", fullmatch=True)
 files = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._+~!%-]{0,12}", fullmatch=True)
-places = st.from_regex(r"[A-Za-z0-9][!-\[\]-~é]{0,20}", fullmatch=True)
+places = st.from_regex(r"[A-Za-z0-9][!-9;-\[\]-~é]{0,20}", fullmatch=True).filter(
+    lambda place: ".." not in place.split("/")
+)
 digests = st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}")
 versions = st.from_regex(r"[1-9]\.[0-9](rc[1-9])?", fullmatch=True)
 sizes = st.integers(1, 2**62)
@@ -62,11 +65,32 @@ sources = st.builds(
     path=places,
     sha256=digests,
     size=sizes,
-    epoch=st.integers(315532800, 2**40),
+    epoch=st.integers(EPOCH_MIN, EPOCH_MAX),
     backend=texts,
     build_requires=st.lists(texts, max_size=2).map(tuple),
     run_requires=st.lists(texts, max_size=2).map(tuple),
 )
+
+
+hostile = st.one_of(
+    st.tuples(places, places).map(":".join),
+    st.tuples(places, places).map("/../".join),
+    places.map(lambda place: f"{place}/.."),
+    places.map(lambda place: f"../{place}"),
+    places.map(lambda place: f"/{place}"),
+    places.map(lambda place: f"{place}\\x"),
+    places.map(lambda place: f"{place} x"),
+)
+
+
+@FAST
+@given(places, hostile)
+def test_a_place_is_below_its_registry(good: str, bad: str) -> None:
+    """Appended to a base URL it reaches no other host and no folder above."""
+    fields = {"file": "x.whl", "project": "x", "version": "1", "sha256": "0" * 64}
+    assert LockedWheel.model_validate({**fields, "path": good}).path == good
+    with pytest.raises(ValidationError, match="is no place below a registry's root"):
+        LockedWheel.model_validate({**fields, "path": bad})
 
 
 @st.composite

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ VALUES = {
     "kvpack.fetch.model": "Wanted: a locked file and its place",
     "kvpack.build.model": "BuildPlan and BuiltWheel",
     "kvpack.audit.model": "WheelFacts and AuditReport",
+    "kvpack.resolve.model": "Claims and ConflictReport: who owns which path",
 }
 """What later stages may import of earlier ones. No verb is here: only cli joins stages."""
 PURE = {
@@ -35,6 +37,8 @@ PURE = {
     "kvpack.lock.model", "kvpack.lock.expect", "kvpack.lock.check", "kvpack.lock.diff",
     "kvpack.fetch.model",
     "kvpack.audit.model", "kvpack.audit.checks", "kvpack.audit.elf_checks", "kvpack.audit.layout",
+    "kvpack.resolve.model", "kvpack.resolve.claims", "kvpack.resolve.ownership",
+    "kvpack.resolve.wheels",
 }  # fmt: skip
 """Values and decisions: they touch no tool."""
 ONLY = {
@@ -60,9 +64,11 @@ ONLY = {
         "kvpack.audit.smoke": "reads entry points",
         "kvpack.build.compare": "compares members",
         "kvpack.build.pytools": "takes apart locked wheels",
+        "kvpack.build.run": "reads the evidence back from the wheel that a build left",
         "kvpack.build.stamp": "packs wheels, also inside the builder root",
         "kvpack.cli.make": "copies a wheel's bill of materials out of it",
         "kvpack.cli.remote": "reads one file of the locked cibuildwheel",
+        "kvpack.resolve.ranged": "reads two members of a wheel, unpacks nothing",
     },
 }
 """Modules that few may import, each with its reason."""
@@ -152,6 +158,9 @@ def test_the_import_law(name: str) -> None:
         ("kvpack.audit.wheel", "kvpack.cli.main"),
         ("kvpack.names", "kvpack.base"),
         ("kvpack.console", "kvpack.tools.files"),
+        ("kvpack.resolve.claims", "kvpack.tools.http"),
+        ("kvpack.resolve.ranged", "kvpack.audit.archive"),
+        ("kvpack.audit.wheel", "kvpack.resolve.model"),
     ],
 )
 def test_the_law_forbids(importer: str, imported: str) -> None:
@@ -222,6 +231,14 @@ def test_help_loads_nothing_heavy() -> None:
     assert not {name for name in plain if name.startswith("kvpack.cli.")} & {
         f"kvpack.cli.{command}" for command in COMMANDS
     }
+
+
+def test_every_folder_of_tests_is_collected(pytestconfig: pytest.Config) -> None:
+    """pytest's own list of folders to leave out has ``build``, as this package has."""
+    patterns = pytestconfig.getini("norecursedirs")
+    folders = {path.parent.name for path in (REPOSITORY / "tests").rglob("test_*.py")}
+    assert "build" in folders
+    assert [name for name in folders for one in patterns if fnmatch(name, one)] == []
 
 
 # -- what no committed file holds -------------------------------------------------------------

@@ -258,6 +258,12 @@ class TestNeeded:
         ("demo.libs/libnl-route-3-aa.so.200", None, True),
         ("demo.libs/libcudart-aa.so.12", None, False),
         ("demo.libs/libnuma-aa.so.1", None, False),
+        ("demo/libibverbs.cpython-311-x86_64-linux-gnu.so", None, False),
+        ("demo/libibverbs.cpython-313t-x86_64-linux-gnu.so", None, False),
+        ("demo/libibverbs.abi3.so", None, False),
+        ("demo/libibverbs.abi3.so", "libibverbs.so.1", True),
+        ("demo/libibverbs.cpython-311-x86_64-linux-gnu.so", "libmlx5.so.1", True),
+        ("demo/libibverbs-abi3.so", None, True),
     ],
 )
 def test_grafted(path: str, soname: str | None, *, bad: bool) -> None:
@@ -401,6 +407,19 @@ class TestPrograms:
 )
 def test_one_file_alone(fields: dict[str, Any], expected: tuple[str, str]) -> None:
     assert held(facts(elf(**fields))) == [(*expected, "demo/x.so")]
+
+
+def test_private_symbols_of_another_library_are_a_warning_that_names_it() -> None:
+    """Only glibc's change with every release of every distribution."""
+    versions = {
+        "libibverbs.so.1": ["IBVERBS_1.1", "IBVERBS_PRIVATE_59"],
+        "libc.so.6": ["GLIBC_2.17", "GLIBC_PRIVATE"],
+    }
+    found_ones = found(checks.audit(facts(elf(versions=versions)), STRICT), "private-symbols")
+    assert [one.severity for one in found_ones] == [Severity.ERROR, Severity.WARNING]
+    assert "libc.so.6" in found_ones[0].message
+    assert "needs IBVERBS_PRIVATE_59 of libibverbs.so.1" in found_ones[1].message
+    assert found_ones[1].place == "demo/x.so"
 
 
 def test_startup_files() -> None:

@@ -172,12 +172,35 @@ def test_a_program_that_the_kernel_refuses(site: Site) -> None:
     assert found.message
 
 
-def test_a_trial_that_ends_early_is_an_error(site: Site) -> None:
-    text = "print('oops: no python'); sys.exit(127)"
+@pytest.mark.parametrize("code", [0, 1, 139])
+def test_a_trial_that_ends_early_is_an_error(site: Site, code: int) -> None:
+    text = f"print('oops: no end'); sys.exit({code})"
     (site.folder / "before").write_text(text, encoding="utf-8")
     (found,) = site.run(Wheel(), imports=("demo",))
     assert (found.check, found.severity) == ("run", Severity.ERROR)
-    assert found.message == "the trial ended early (code 127): oops: no python"
+    assert found.message == f"the trial ended early (code {code}): oops: no end"
+
+
+@pytest.mark.parametrize("code", [125, 126, 127, 137])
+def test_an_engine_that_fails_says_nothing_about_the_wheel(site: Site, code: int) -> None:
+    """Else a full disk or a killed container would be remembered against the wheel."""
+    text = f"print('Error: no space left'); sys.exit({code})"
+    (site.folder / "before").write_text(text, encoding="utf-8")
+    with pytest.raises(ToolFailed, match=rf"did not run \(code {code}\)") as caught:
+        site.run(Wheel(), imports=("demo",))
+    assert "no space left" in caught.value.cause
+    assert "not the wheel" in caught.value.hint
+
+
+@pytest.mark.parametrize("code", [125, 137])
+def test_after_the_trials_own_end_the_code_does_not_matter(site: Site, code: int) -> None:
+    text = f"""print('{{"check": "import", "what": "x", "ok": false, "text": "y"}}')
+print('{{"done": true}}')
+sys.exit({code})
+"""
+    (site.folder / "before").write_text(text, encoding="utf-8")
+    (found,) = site.run(Wheel())
+    assert (found.check, found.message) == ("import", "y")
 
 
 def test_what_a_module_prints_cannot_pass_for_the_trials_own_words(site: Site) -> None:
@@ -246,20 +269,6 @@ def test_a_missing_engine_is_said(site: Site) -> None:
     (site.folder / "engine").unlink()
     with pytest.raises(ToolFailed, match="is not installed"):
         site.run(Wheel())
-
-
-def test_a_passed_trial_is_remembered_for_the_same_things_only(site: Site) -> None:
-    first = site.trial().digest(("a",))
-    assert site.trial().digest(("a",)) == first
-    others = [
-        site.trial(imports=("x",)).digest(("a",)),
-        site.trial(commands=(("x",),)).digest(("a",)),
-        site.trial(python="3.9").digest(("a",)),
-        site.trial(image="other").digest(("a",)),
-        site.trial().digest(("b",)),
-    ]
-    assert len({first, *others}) == len(others) + 1
-    assert site.trial(requirements=(("x.whl", Path("/elsewhere")),)).digest(("a",)) == first
 
 
 def test_the_stream_is_a_plain_tar(site: Site) -> None:

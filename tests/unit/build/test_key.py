@@ -28,7 +28,7 @@ from tests.unit.build.made import (
     recipe,
 )
 
-GOLDEN = "e4229d91d1baa346c1b76cfbc69dfff2d5e9733087cb5479501ce9915808b2af"
+GOLDEN = "61ec5ba5141245ba22027a7e8c87f2cd40a15501cf5c2fa99497a414602e0acb"
 """The key of the demo. It may change only with PROCEDURE, STAMP, GENERATOR or ACTION_SCHEMA: every
 wheel in every store is built again."""
 ZERO = "0" * 64
@@ -60,6 +60,7 @@ def test_the_key_of_one_action_is_pinned() -> None:
         ("root.packages", [locked_deb("g++", b"g++")]),
         ("root.id", "debian-trixie"),
         ("root.image", IMAGE),
+        ("root.packages", list(reversed(INPUTS.root.packages))),
         ("root-tools.0.sha256", ZERO),
         ("target.python", "3.13"),
         ("target.glibc", "2.39"),
@@ -77,6 +78,7 @@ def test_every_locked_input_and_every_axis_changes_the_key(path: str, value: obj
     [
         ("name", "renamed"),
         ("distribution.cpu", "another-name"),
+        ("license", "MIT"),
         ("options.cuda.default", True),
         ("options.cuda.per-accelerator", {"cpu": True}),
         ("options.cuda.cmake", "WITH_CUDA"),
@@ -94,6 +96,24 @@ def test_what_the_recipe_tells_the_build_changes_the_key(path: str, value: objec
     assert key(recipe((path, value))) != key()
 
 
+def test_how_an_option_is_handed_over_is_in_the_key() -> None:
+    """``-DX=1`` and ``X=1`` are two builds, whatever they are called."""
+    by_cmake = {"x": {"type": "string", "default": "1", "cmake": "X"}}
+    by_env = {"x": {"type": "string", "default": "1", "env": "X"}}
+    assert key(recipe(("options", by_cmake))) != key(recipe(("options", by_env)))
+    assert action(recipe(), INPUTS, ROOTS)["recipe"]["options"] == {
+        "cuda": {"cmake": "USE_CUDA", "env": None, "value": "OFF"},
+        "flavor": {"cmake": None, "env": "DEMO_FLAVOR", "value": "plain"},
+    }
+
+
+def test_packages_stand_in_the_order_in_which_they_are_unpacked() -> None:
+    """Of a path in two packages, the first one's bytes count."""
+    assert action(recipe(), INPUTS, ROOTS)["lock"]["root"]["packages"] == [
+        f"{deb.name} {deb.version} {deb.sha256}" for deb in INPUTS.root.packages
+    ]
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -103,7 +123,6 @@ def test_what_the_recipe_tells_the_build_changes_the_key(path: str, value: objec
         ("distribution.cuda12", "renamed-cu12"),
         ("summary", "Another"),
         ("homepage", None),
-        ("license", "MIT"),
         ("default-version", "2.0"),
         ("options.cuda.summary", "GPUs"),
         ("options.cuda.per-accelerator", {"cuda12": False}),

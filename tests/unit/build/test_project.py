@@ -1,6 +1,7 @@
 """What cibuildwheel copies into the container, and how it is told to build."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from cibuildwheel.options import EnvironmentFormat
 
 from kvpack.build.key import action_key, lock_digest
 from kvpack.build.model import BuildPlan
-from kvpack.build.project import configuration, environment, lay_out
+from kvpack.build.project import configuration, environment, label, lay_out
 from kvpack.build.run import prepare
 from kvpack.errors import PatchFailed
 from kvpack.recipe.model import Recipe
@@ -96,6 +97,7 @@ def test_the_evidence_is_the_action_its_key_and_the_locks_digest(laid: Laid) -> 
         "name": "demo-kv",
         "version": f"1.0+kvp.{laid.plan.key[:8]}",
         "epoch": EPOCH,
+        "upstream": "1.0",
     }
 
 
@@ -271,9 +273,28 @@ def test_the_container_has_no_network_and_no_folder_of_the_host(tmp_path: Path) 
     made = plan()
     assert table(made, tmp_path)["container-engine"] == {
         "name": "podman",
-        "create-args": ["--network=none", f"--label=kvpack.key={made.key}"],
+        "create-args": ["--network=none", f"--label={label(made, shop(tmp_path))}"],
         "disable-host-mount": True,
     }
+
+
+def test_the_label_names_the_key_and_the_store(tmp_path: Path) -> None:
+    """Two stores may build one key at a time: neither may remove the other's container."""
+    made = plan()
+    one, same, other = (
+        label(made, shop(tmp_path / store / "tmp" / scratch))
+        for store, scratch in (("1", "build-aa"), ("1", "build-bb"), ("2", "build-aa"))
+    )
+    assert one == same
+    assert one != other
+    assert re.fullmatch(rf"kvpack\.build={made.key}-[0-9a-f]{{16}}", one)
+
+
+def test_dockers_client_hands_no_proxy_to_the_container(tmp_path: Path) -> None:
+    text = configuration(plan(), shop(tmp_path), Engine("docker"))
+    args = tomllib.loads(text)["tool"]["cibuildwheel"]["container-engine"]["create-args"]
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+    assert args[2:] == [f"--env={name}=" for name in names]
 
 
 def test_the_build_is_not_isolated_and_runs_the_projects_scripts(tmp_path: Path) -> None:

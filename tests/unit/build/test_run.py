@@ -9,14 +9,26 @@ import pytest
 
 from kvpack.build.key import local_version
 from kvpack.build.model import BuildPlan, Workshop
-from kvpack.build.run import cibuildwheel
+from kvpack.build.project import label
+from kvpack.build.run import cibuildwheel, prepare
 from kvpack.errors import BuildFailed, KvpackError, OptionIgnored, PatchFailed
 from kvpack.report import SilentStep, Step
 from kvpack.tools.engine import Engine
-from tests.unit.build.made import EPOCH, Heard, calls, inputs, plan, recipe, script, shop
+from tests.unit.build.made import (
+    EPOCH,
+    PATCH,
+    Blobs,
+    Heard,
+    calls,
+    inputs,
+    plan,
+    recipe,
+    script,
+    shop,
+)
 
 CIBUILDWHEEL = """
-import json, os, pathlib, sys
+import json, os, pathlib, sys, zipfile
 here = pathlib.Path(__file__).parent
 seen = {"args": sys.argv[1:], "environment": dict(os.environ), "folder": os.getcwd(),
         "config": pathlib.Path(sys.argv[4]).read_text(encoding="utf-8"), "flags": list(sys.flags)}
@@ -26,7 +38,14 @@ sys.stdout.flush()
 out = pathlib.Path(sys.argv[6])
 out.mkdir()
 for name in (here / "leaves").read_text(encoding="utf-8").split():
-    (out / name).write_bytes(b"wheel")
+    info, evidence = "-".join(name.split("-")[:2]), pathlib.Path("kvpack-inputs", "evidence")
+    with zipfile.ZipFile(out / name, "w") as archive:
+        archive.writestr(f"{info}.dist-info/RECORD", b"")
+        for path in evidence.rglob("*"):
+            if path.is_file():
+                archive.write(path, f"{info}.dist-info/{path.relative_to(evidence)}")
+    if (here / "spoils").exists():
+        exec((here / "spoils").read_text(encoding="utf-8"))
 sys.exit(int((here / "code").read_text(encoding="utf-8")))
 """
 ENGINE = """
@@ -37,6 +56,8 @@ exit 0
 PLAN = plan()
 VERSION = local_version("1.0", PLAN.key)
 WHEEL = f"demo_kv-{VERSION}-cp311-cp311-manylinux_2_36_x86_64.whl"
+INFO = f"demo_kv-{VERSION}.dist-info"
+CONFIGURED = "-- Configuring done (0.1s)\n"
 
 
 class Site:
@@ -55,13 +76,22 @@ class Site:
         self.heard = Heard()
         self.plays()
 
-    def plays(self, says: str | bytes = "", code: int = 0, leaves: str = WHEEL) -> None:
+    def plays(self, says: str | bytes = CONFIGURED, code: int = 0, leaves: str = WHEEL) -> None:
         data = says.encode() if isinstance(says, str) else says
         (self.module / "says").write_bytes(data)
         (self.module / "code").write_text(str(code), encoding="utf-8")
         (self.module / "leaves").write_text(leaves, encoding="utf-8")
 
+    def spoils(self, code: str) -> None:
+        """What a hostile build does with the wheel ``out / name`` that is there."""
+        (self.module / "spoils").write_text(code, encoding="utf-8")
+
     def build(self, made: BuildPlan = PLAN) -> Path:
+        blobs = Blobs(self.folder / "blobs")
+        for data in (b"setuptools", b"build"):
+            blobs.add(data)
+        (self.folder / "fix.patch").write_bytes(PATCH)
+        prepare(made, self.shop, blobs, self.folder.joinpath)
         return cibuildwheel(
             made,
             self.shop,
@@ -89,13 +119,12 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_the_one_wheel_is_handed_on(site: Site) -> None:
-    site.plays("first\nsecond\n")
+    site.plays(f"first\n{CONFIGURED}")
     wheel = site.build()
     assert wheel == site.folder / "wheels" / WHEEL
-    assert wheel.read_bytes() == b"wheel"
-    assert site.heard.lines == ["first", "second"]
+    assert site.heard.lines == ["first", CONFIGURED.strip()]
     assert site.heard.steps == [f"Building {PLAN.title}"]
-    assert site.log.read_bytes() == b"first\nsecond\n"
+    assert site.log.read_bytes() == f"first\n{CONFIGURED}".encode()
 
 
 def test_it_is_run_for_exactly_one_target_in_the_project_folder(site: Site) -> None:
@@ -148,11 +177,14 @@ def test_no_container_of_this_key_is_there_before_or_after(site: Site, code: int
     """A killed build leaves one; it would hold the name of the next."""
     (site.folder / "containers").write_text("aa\nbb\n", encoding="utf-8")
     site.plays(code=code)
+    assert PLAN.key in label(PLAN, site.shop)
     with contextlib.suppress(BuildFailed):
         site.build()
     removal = [
-        ["ps", "--all", "--quiet", "--filter", f"label=kvpack.key={PLAN.key}"],
+        ["ps", "--all", "--quiet", "--filter", f"label={label(PLAN, site.shop)}"],
+        ["kill", "aa"],
         ["rm", "--force", "aa"],
+        ["kill", "bb"],
         ["rm", "--force", "bb"],
     ]
     assert site.calls() == [*removal, *removal]
@@ -179,17 +211,96 @@ def test_a_failure_shows_the_last_lines_and_keeps_all_in_the_log(site: Site) -> 
     ("line", "guess"),
     [
         ("x.c:1: fatal error: infiniband/verbs.h: No such file or directory", "verbs.h"),
-        ("  Could NOT find OpenSSL (missing: OPENSSL_LIBRARY)", "CMake found no OpenSSL"),
-        ("ERROR Missing dependencies:", "a build requirement is not locked"),
-        ("/usr/bin/ld: cannot find -lnuma: No such file or directory", "libnuma"),
+        ("/usr/bin/ld: cannot find -lnuma: No such file or directory", "the library libnuma is"),
+        ("/usr/bin/ld: cannot find -lstdc++", "the library libstdc++ is missing"),
+        (
+            "ld: cannot find -la-b\nld: cannot find -lb.2\nld: cannot find -la-b",
+            "the library liba-b, b.2 is missing",
+        ),
         ('cannot repair "x.whl" because of too-recent versioned symbols', "newer glibc"),
         ("OSError: [Errno 28] No space left on device", "disk that holds the containers"),
+        (
+            (
+                "ValueError: Cannot repair wheel, because required library "
+                '"libibverbs.so.1" could not be located'
+            ),
+            "libibverbs.so.1 is needed and not in the root (audit.host-libraries",
+        ),
+        (
+            "kvpack: the source builds version 1.0.1, not 1.0",
+            "the source builds version 1.0.1, not 1.0: correct [versions]; ",
+        ),
+        (
+            (
+                "\nERROR Unmet dependencies (checked against /tmp/venv/bin/python):\n"
+                "\tcmake>=3.20 -> ninja>=1.11\n\t\twanted: >=1.11\n\t\tfound: not installed\n"
+                "\tpybind11>=2.12\n\t\twanted: >=2.12\n\t\tfound: 2.11\n"
+            ),
+            "the build requirement ninja>=1.11, pybind11>=2.12 is not locked (build.requires",
+        ),
+        (
+            "ERROR Missing dependencies:\n\tscikit-build-core\n\tcmake >=3.20\n",
+            "the build requirement scikit-build-core, cmake >=3.20 is not locked",
+        ),
+        (
+            (
+                "CMake Error at /usr/share/cmake/Modules/FindPackageHandleStandardArgs.cmake:230"
+                " (message):\n  Could NOT find OpenSSL, try to set the path to OpenSSL root folder"
+                " in the\n  system variable OPENSSL_ROOT_DIR (missing: OPENSSL_CRYPTO_LIBRARY)\n"
+                "Call Stack (most recent call first):\n"
+            ),
+            "CMake found no OpenSSL (build.debian",
+        ),
+        (
+            (
+                "Package libnl-3.0 was not found in the pkg-config search path.\n"
+                "Perhaps you should add the directory containing `libnl-3.0.pc'\n"
+                "to the PKG_CONFIG_PATH environment variable\n"
+                "No package 'libnl-3.0' found\n"
+            ),
+            "pkg-config found no libnl-3.0 (build.debian",
+        ),
+        (
+            "Package 'liburing', required by 'virtual:world', not found",
+            "pkg-config found no liburing (build.debian",
+        ),
+        (
+            (
+                "-- Checking for module 'libzmq>=4'\n--   No package 'libzmq' found\n"
+                "CMake Error at /usr/share/cmake-3.25/Modules/FindPkgConfig.cmake:607 (message):\n"
+                "  The following required packages were not found:\n\n   - libzmq>=4\n\n"
+            ),
+            "pkg-config found no libzmq (build.debian",
+        ),
     ],
 )
 def test_the_likely_cause_is_guessed_from_the_output(site: Site, line: str, guess: str) -> None:
     site.plays(f"a\n{line}\n" + "more\n" * 50, code=1)
     first = site.fails().cause.partition("the last lines are")[0]
     assert guess in first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-- Could NOT find Doxygen (missing: DOXYGEN_EXECUTABLE)",
+        "-- Checking for module 'nanomsg'\n--   No package 'nanomsg' found",
+        "--   Package 'nanomsg', required by 'virtual:world', not found",
+        "CMake Error at CMakeLists.txt:3 (message):\n  no\n\n-- Could NOT find Doxygen",
+    ],
+)
+def test_what_is_only_optional_is_no_cause(site: Site, text: str) -> None:
+    site.plays(f"{text}\n" + "more\n" * 50, code=1)
+    assert site.fails().cause.startswith("the last lines are")
+
+
+def test_the_surest_cause_is_named_first(site: Site) -> None:
+    site.plays(
+        "No package 'x' found\n"
+        'Cannot repair wheel, because required library "liba.so" could not be located\n',
+        code=1,
+    )
+    assert site.fails().cause.startswith("liba.so is needed")
 
 
 def test_output_that_is_not_text_is_shown_all_the_same(site: Site) -> None:
@@ -237,6 +348,28 @@ def test_an_option_that_cmake_did_not_read_fails_the_build(site: Site) -> None:
     assert "options.cuda in recipes/demo.toml" in error.hint
 
 
+@pytest.mark.parametrize("says", ["", "running build_ext\n"])
+def test_an_option_of_cmake_is_ignored_where_cmake_never_ran(site: Site, says: str) -> None:
+    site.plays(says)
+    error = site.fails()
+    assert isinstance(error, OptionIgnored)
+    assert "ignored the option cuda (USE_CUDA)" in error.what
+    assert error.cause == "the build never ran CMake"
+
+
+@pytest.mark.parametrize("says", [CONFIGURED, "-- Build files have been written to: /x\n"])
+def test_cmake_ran_when_it_said_so(site: Site, says: str) -> None:
+    site.plays(says)
+    assert site.build().name == WHEEL
+
+
+def test_without_options_of_cmake_nothing_need_run_it(site: Site) -> None:
+    made = plan(recipe(("options.cuda.cmake", None), ("options.cuda.env", "USE_CUDA")))
+    version = local_version("1.0", made.key)
+    site.plays("", leaves=f"demo_kv-{version}-x.whl")
+    assert site.build(made).name.startswith("demo_kv-")
+
+
 def test_variables_that_the_recipe_does_not_set_do_not_matter(site: Site) -> None:
     site.plays(UNUSED.format("CMAKE_TOOLCHAIN\n    USE_CUDA_TOO\n    DEMO_FLAVOR"))
     assert site.build().name == WHEEL
@@ -273,6 +406,72 @@ def test_the_accelerators_own_distribution_is_expected(site: Site) -> None:
     wheel = f"demo_kv_cu12-{local_version('1.0', made.key)}-cp311-cp311-linux_x86_64.whl"
     site.plays(leaves=wheel)
     assert site.build(made).name == wheel
+
+
+SPOILED = {
+    "a-link": "(out / name).rename(out / 'x'); (out / name).symlink_to(out / 'x')",
+    "a-folder": "(out / name).unlink(); (out / name).mkdir()",
+    "no-zip": "(out / name).write_bytes(b'wheel')",
+    "empty": "(out / name).write_bytes(b'')",
+    "no-dist-info": "zipfile.ZipFile(out / name, 'w').close()",
+    "encrypted": """
+data = bytearray((out / name).read_bytes())
+for mark, offset in ((b"PK\\x03\\x04", 6), (b"PK\\x01\\x02", 8)):
+    at = -1
+    while (at := data.find(mark, at + 1)) >= 0:
+        data[at + offset] |= 1
+(out / name).write_bytes(data)
+""",
+    "unknown-method": """
+data = bytearray((out / name).read_bytes())
+for mark, offset in ((b"PK\\x03\\x04", 8), (b"PK\\x01\\x02", 10)):
+    at = -1
+    while (at := data.find(mark, at + 1)) >= 0:
+        data[at + offset] = 99
+(out / name).write_bytes(data)
+""",
+    "nothing-was-ordered": "import shutil; shutil.rmtree(evidence)",
+}
+EVIDENCE = ("kvpack/action.json", "kvpack/key", "kvpack/lock-digest", "sboms/kvpack.cdx.json")
+REPACK = """
+with zipfile.ZipFile(out / name) as archive:
+    members = {one: archive.read(one) for one in archive.namelist()}
+CHANGE
+with zipfile.ZipFile(out / name, "w") as archive:
+    for one, data in members.items():
+        archive.writestr(one, data)
+"""
+
+
+@pytest.mark.parametrize("code", SPOILED.values(), ids=SPOILED)
+def test_what_the_build_left_is_not_believed(site: Site, code: str) -> None:
+    site.spoils(code)
+    error = site.fails()
+    assert isinstance(error, BuildFailed)
+    assert f"left {WHEEL} without the evidence that was ordered" in error.what
+    assert str(site.log) in error.hint
+
+
+@pytest.mark.parametrize("member", EVIDENCE)
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("del members[MEMBER]", id="left-out"),
+        pytest.param("members[MEMBER] += b' '", id="longer"),
+        pytest.param("members[MEMBER] = members[MEMBER].swapcase()", id="same-size"),
+        pytest.param("members['x/' + MEMBER] = members.pop(MEMBER)", id="elsewhere"),
+    ],
+)
+def test_evidence_is_what_was_ordered_byte_for_byte(site: Site, member: str, change: str) -> None:
+    site.spoils(REPACK.replace("CHANGE", change.replace("MEMBER", repr(f"{INFO}/{member}"))))
+    error = site.fails()
+    assert isinstance(error, BuildFailed)
+    assert "without the evidence that was ordered" in error.what
+
+
+def test_a_wheel_that_was_packed_again_with_its_evidence_is_taken(site: Site) -> None:
+    site.spoils(REPACK.replace("CHANGE", "members['demo/more.py'] = b''"))
+    assert site.build().name == WHEEL
 
 
 class _Impatient(Heard):

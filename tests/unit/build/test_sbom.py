@@ -93,7 +93,10 @@ def test_debian_packages_name_architecture_and_suite() -> None:
 
 def test_the_wheel_is_named_with_version_licence_and_key() -> None:
     component = sbom(recipe(), INPUTS, KEY)["metadata"]["component"]
-    assert (component["name"], component["version"]) == ("demo-kv", "1.0+kvp.01234567")
+    assert (component["name"], component["version"]) == (
+        "demo-kv",
+        "1.0+kvp.1234567",
+    )  # a number to PEP 440
     assert component["licenses"] == [{"expression": "Apache-2.0"}]
     named = {item["name"]: item["value"] for item in component["properties"]}
     assert named["kvpack:action-key"] == KEY
@@ -109,6 +112,18 @@ def test_roles_tell_what_is_in_the_wheel_from_what_made_it() -> None:
     assert roles.pop("patch") is None
     assert set(roles) == {"build-requirement", "root-tool", "host-tool", "builder-root"}
     assert set(roles.values()) == {"excluded"}
+
+
+def test_a_patch_is_named_by_its_id_wherever_its_file_lies() -> None:
+    (part,) = (part for part in parts(sbom(recipe(), INPUTS, KEY)) if part["type"] == "file")
+    assert (part["name"], part["bom-ref"]) == ("fix", "patch:fix")
+    renamed = inputs(("patches.0.file", "renamed.patch"))
+    assert sbom(recipe(), renamed, KEY) == sbom(recipe(), INPUTS, KEY)
+    twins = [*INPUTS.patches, INPUTS.patches[0].model_copy(update={"id": "twin"})]
+    references = [
+        part["bom-ref"] for part in parts(sbom(recipe(), inputs(("patches", twins)), KEY))
+    ]
+    assert len(set(references)) == len(references)
 
 
 def test_one_key_has_one_document_and_one_serial_number() -> None:

@@ -15,10 +15,15 @@ import pytest
 import kvpack.audit.trial
 import kvpack.build.stamp
 from kvpack.audit.wheel import read_wheel
-from kvpack.build.stamp import stamp, stamped_metadata
+from kvpack.build.stamp import check_version, stamp, stamped_metadata
 from tests.unit.build.made import EPOCH, record, sha, wheel_members, zip_bytes
 
-ORDER: dict[str, object] = {"name": "Demo.KV-x", "version": "1.0+kvp.1a2b3c4d", "epoch": EPOCH}
+ORDER: dict[str, object] = {
+    "name": "Demo.KV-x",
+    "version": "1.0+kvp.1a2b3c4d",
+    "epoch": EPOCH,
+    "upstream": "1.0",
+}
 NEW = "demo_kv_x-1.0+kvp.1a2b3c4d"
 FILES = {
     "demo/__init__.py": b"x = 1\n",
@@ -176,6 +181,31 @@ def test_only_two_headers_of_metadata_change(head: bytes) -> None:
     assert lines[0] == b"Metadata-Version: 2.4"
 
 
+def test_a_source_that_builds_another_version_is_not_stamped(
+    tmp_path: Path, evidence: Path
+) -> None:
+    with pytest.raises(SystemExit, match=r"^kvpack: the source builds version 1\.0, not 1\.1$"):
+        stamped(tmp_path, evidence, order={**ORDER, "upstream": "1.1"})
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found"),
+    [
+        (b"Metadata-Version: 2.4\nversion:1.0.1\n", "1.0.1"),
+        (b"Metadata-Version: 2.4\r\nVersion: 1.0.post1\r\n", "1.0.post1"),
+        (b"Version: 1.0+local\n\nVersion: 1.0\n", "1.0+local"),
+        (b"Name: x\n\nVersion: 1.0\n", "none"),
+        (b"Version:\nName: 1.0\n", "none"),
+    ],
+)
+def test_the_version_is_that_of_the_headers(metadata: bytes, found: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        check_version(metadata, "1.0")
+    assert caught.value.code == f"kvpack: the source builds version {found}, not 1.0"
+    check_version(b"Name: x\nVersion: 1.0\n\nVersion: 2.0\n", "1.0")
+
+
 def test_it_runs_as_a_program_and_gives_the_same_bytes(tmp_path: Path, evidence: Path) -> None:
     """So it runs inside the builder root."""
     expected = stamped(tmp_path, evidence).read_bytes()
@@ -195,6 +225,21 @@ def test_it_runs_as_a_program_and_gives_the_same_bytes(tmp_path: Path, evidence:
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout == f"stamped {NEW}-py3-none-any.whl\n"
     assert (tmp_path / "made" / f"{NEW}-py3-none-any.whl").read_bytes() == expected
+
+
+def test_as_a_program_it_says_why_it_stops(tmp_path: Path, evidence: Path) -> None:
+    source = packed(tmp_path, zip_bytes(wheel_members()))
+    order = json.dumps({**ORDER, "upstream": "2.0"})
+    (tmp_path / "order.json").write_text(order, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, kvpack.build.stamp.__file__, source, tmp_path, "order.json", evidence],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == "kvpack: the source builds version 1.0, not 2.0\n"
+    assert done.returncode != 0
 
 
 @pytest.mark.parametrize("module", [kvpack.build.stamp, kvpack.audit.trial])

@@ -706,6 +706,154 @@ def _(place: Place) -> list[str]:
     return ["audit", str(place.wheel()), "--recipe", "tinny"]
 
 
+# -- conflicts ----------------------------------------------------------------------------------
+
+words("conflicts of nothing", "conflicts", errors.UsageError, "nothing to judge", "--help")
+words(
+    "a set that is not pinned",
+    "conflicts demo>=1.0",
+    errors.UsageError,
+    "'demo>=1.0' does not pin a version",
+    "write name==version",
+)
+words(
+    "a set with a version that is none",
+    "conflicts demo==1.*",
+    errors.UsageError,
+    "'demo==1.*' does not pin a version",
+    "write name==version",
+)
+words(
+    "conflicts of an absent wheel",
+    "conflicts absent-1.0-py3-none-any.whl",
+    errors.UsageError,
+    "there is no file absent-1.0-py3-none-any.whl",
+    "kvpack conflicts --help",
+)
+words(
+    "conflicts of an absent requirements file",
+    "conflicts absent.txt",
+    errors.UsageError,
+    "there is no file absent.txt",
+)
+words(
+    "conflicts of an absent pylock",
+    "conflicts pylock.toml",
+    errors.UsageError,
+    "there is no file pylock.toml",
+)
+words(
+    "conflicts for a python that is none",
+    "conflicts demo==1.0 --python cp312",
+    errors.UsageError,
+    "--python does not take 'cp312'",
+    "such as 3.12",
+)
+words(
+    "conflicts for a glibc that is none",
+    "conflicts demo==1.0 --glibc 3",
+    errors.UsageError,
+    "--glibc does not take '3'",
+    "2.39",
+)
+words(
+    "conflicts for an arch that is none",
+    "conflicts demo==1.0 --arch x86",
+    errors.UsageError,
+    "--arch does not take 'x86'",
+    "did you mean 'x86_64'?",
+)
+words(
+    "conflicts with an index, offline",
+    "conflicts demo==1.0 --offline",
+    errors.UsageError,
+    "--offline forbids",
+    "name wheel files",
+)
+words(
+    "conflicts in an absent environment",
+    "conflicts --installed absent/bin/python",
+    errors.ToolFailed,
+    "absent/bin/python is not installed",
+    "install it",
+)
+words(
+    "conflicts in what is no Python",
+    "conflicts --installed /bin/true",
+    errors.UsageError,
+    "/bin/true is no Python",
+    "name an environment's bin/python",
+)
+
+
+@case("conflicts of a project that the index lacks", errors.FetchFailed,
+      "no index lists a file of the project demo", "[registries.pypi] index")  # fmt: skip
+def _(place: Place) -> list[str]:
+    place.use(place.folder / "empty")
+    return ["conflicts", "demo==1.0"]
+
+
+@case("a requirements file that is not pinned", errors.UsageError,
+      "set.txt, line 4: 'other' does not pin a version", "uv pip compile")  # fmt: skip
+def _(place: Place) -> list[str]:
+    (place.root / "set.txt").write_text("# set\ndemo==1.0 \\\n  --hash=sha256:00\nother\n")
+    return ["conflicts", "set.txt"]
+
+
+@case("an editable in a requirements file", errors.UsageError, "set.txt, line 1: '-e .'")
+def _(place: Place) -> list[str]:
+    (place.root / "set.txt").write_text("-e .\n")
+    return ["conflicts", "set.txt"]
+
+
+@case("a requirements file that is no text", errors.UsageError, "set.txt is not UTF-8 text")
+def _(place: Place) -> list[str]:
+    (place.root / "set.txt").write_bytes(b"\xff\xfe")
+    return ["conflicts", "set.txt"]
+
+
+@case("a pylock that is not TOML", errors.UsageError, "pylock.x.toml is not TOML", "PEP 751")
+def _(place: Place) -> list[str]:
+    (place.root / "pylock.x.toml").write_text("[[packages")
+    return ["conflicts", "pylock.x.toml"]
+
+
+@case("a pylock that is none", errors.UsageError, "pylock.toml is not a pylock", "PEP 751")
+def _(place: Place) -> list[str]:
+    (place.root / "pylock.toml").write_text('lock-version = "1.0"\npackages = 3\n')
+    return ["conflicts", "pylock.toml"]
+
+
+@case("a pylock without a wheel that fits", errors.ResolutionFailed,
+      "pylock.toml: demo 1.0 has no wheel for Python 3.12, glibc 2.39",
+      "it offers demo-1.0-py2-none-any.whl", "--python, --glibc, --arch")  # fmt: skip
+def _(place: Place) -> list[str]:
+    (place.root / "pylock.toml").write_text(
+        'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "demo"\nversion = "1.0"\n'
+        'wheels = [{ path = "demo-1.0-py2-none-any.whl", hashes = { sha256 = "00" } }]\n'
+    )
+    return ["conflicts", "pylock.toml"]
+
+
+@case("conflicts of a wheel without RECORD", errors.WheelInvalid, "it has no RECORD",
+      "kvpack audit names every fault")  # fmt: skip
+def _(place: Place) -> list[str]:
+    return ["conflicts", str(Wheel(without=frozenset({"RECORD"})).write(place.folder))]
+
+
+@case("conflicts of a wheel with a bad name", errors.WheelInvalid, "has no wheel's name")
+def _(place: Place) -> list[str]:
+    return ["conflicts", str(place.wheel().rename(place.folder / "demo.whl"))]
+
+
+@case("conflicts of a wheel that is no zip", errors.WheelInvalid,
+      "is not a wheel that can be judged", "not a zip file", "kvpack audit")  # fmt: skip
+def _(place: Place) -> list[str]:
+    path = place.folder / "demo-1.0-py3-none-any.whl"
+    path.write_text("<!DOCTYPE html>")
+    return ["conflicts", str(path)]
+
+
 # -- the table ----------------------------------------------------------------------------------
 
 

@@ -284,14 +284,25 @@ def test_tools_are_asked_once_and_only_when_needed(tmp_path: Path) -> None:
     assert len(tools.asked) == 1
 
 
-def test_links_lists_a_project_from_all_places(upstream: Upstream, tmp_path: Path) -> None:
+def test_links_lists_a_project_from_declared_places_only(
+    upstream: Upstream, other: Upstream, tmp_path: Path
+) -> None:
+    """Another place that lists a higher version must not win (dependency confusion)."""
     (tmp_path / "flat").mkdir()
     for name in ("my_demo-2.0-py3-none-any.whl", "my_demo-2.0.tar.gz", "my_demo_x-1.tar.gz"):
         (tmp_path / "flat" / name).write_bytes(b"")
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "my_demo-99.0.tar.gz").write_bytes(b"")
     upstream.put("/simple/my-demo/", page("my_demo-1.0.tar.gz"))
+    other.put("/extra/my-demo/", page("my_demo-99.1.tar.gz"))
+    other.put("/links", page("my_demo-99.2.tar.gz"))
+    (tmp_path / "kvpack.toml").write_text(
+        f'[registries.pypi]\nfind-links = ["{(tmp_path / "flat").as_uri()}"]\n'
+    )
     config = (
-        f"global.index-url='{upstream.url}/simple'\nglobal.find-links='{tmp_path}/flat'\n"
-        f"global.extra-index-url='{upstream.url}/none'"
+        f"global.index-url='{upstream.url}/simple'\n"
+        f"global.find-links='{tmp_path}/pip {other.url}/links'\n"
+        f"global.extra-index-url='{other.url}/extra'"
     )
     with registries_of(tmp_path, config) as registries:
         names = [link.filename for link in registries.links("my-demo")]
@@ -300,4 +311,36 @@ def test_links_lists_a_project_from_all_places(upstream: Upstream, tmp_path: Pat
         ) as caught:
             registries.links("nope")
     assert names == ["my_demo-2.0-py3-none-any.whl", "my_demo-2.0.tar.gz", "my_demo-1.0.tar.gz"]
-    assert len(caught.value.faults) == 2
+    assert len(caught.value.faults) == 1  # a folder that lists none of it is no fault
+    assert other.seen == []
+
+
+def test_links_without_an_index_are_the_declared_ones(tmp_path: Path) -> None:
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "demo-99.0.tar.gz").write_bytes(b"")
+    config = f"global.no-index='1'\nglobal.find-links='{tmp_path}/pip'"
+    with registries_of(tmp_path, config) as registries:
+        assert registries.pypi().declared == ()
+        with pytest.raises(FetchFailed, match="no index lists a file of the project demo"):
+            registries.links("demo")
+
+
+def test_bytes_of_a_digest_may_come_from_everywhere(
+    upstream: Upstream, store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "flat").mkdir()
+    files = [wheel(f"bytes {n}".encode(), project=f"demo{n}") for n in range(3)]
+    (tmp_path / "flat" / files[0].filename).write_bytes(b"bytes 0")
+    upstream.put("/flat", page(f"x/{files[1].filename}"))
+    upstream.put(f"/x/{files[1].filename}", b"bytes 1")
+    upstream.put("/extra/demo2/", page(f"../../x/{files[2].filename}"))
+    upstream.put(f"/x/{files[2].filename}", b"bytes 2")
+    (tmp_path / "kvpack.toml").write_text(
+        f'[registries.pypi]\nfind-links = ["{(tmp_path / "flat").as_uri()}"]\n'
+    )
+    config = (
+        f"global.index-url='{upstream.url}/simple'\nglobal.find-links='{upstream.url}/flat'\n"
+        f"global.extra-index-url='{upstream.url}/extra'"
+    )
+    get(registries_of(tmp_path, config), store, *files)
+    assert all(store.has(entry.sha256) for entry in files)

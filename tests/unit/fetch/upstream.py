@@ -19,6 +19,8 @@ class Reply:
     status: int = 200
     ranges: bool = True
     """Whether a Range header is obeyed."""
+    suffix: bool = True
+    """Whether a range that counts from the end is understood."""
     cut: int | None = None
     """Close the connection after this many bytes of the body."""
     length: bool = True
@@ -89,15 +91,16 @@ class _Handler(BaseHTTPRequestHandler):
             encoding=self.headers.get("Accept-Encoding"),
         )
         reply = cast("_Server", self.server).upstream.reply(seen)
-        start, status = 0, reply.status
+        start, stop, status = 0, len(reply.body), reply.status
         if seen.range and reply.ranges and status == 200:
-            start = int(seen.range.removeprefix("bytes=").rstrip("-"))
-            status = 206 if start < len(reply.body) else 416
-        body = reply.body[start:] if status in {200, 206} else b""
+            start, stop = _range(seen.range, len(reply.body))
+            refused = seen.range.startswith("bytes=-") and not reply.suffix
+            status = 206 if start < stop and not refused else 416
+        body = reply.body[start:stop] if status in {200, 206} else b""
         self.send_response(status)
         if status == 206:
             total = len(reply.body)
-            said = reply.range_header or f"bytes {start}-{total - 1}/{total}"
+            said = reply.range_header or f"bytes {start}-{stop - 1}/{total}"
             self.send_header("Content-Range", said)
         if reply.length:
             self.send_header("Content-Length", str(len(body)))
@@ -128,6 +131,14 @@ class _Handler(BaseHTTPRequestHandler):
             super().finish()
         except OSError:
             self.close_connection = True
+
+
+def _range(header: str, size: int) -> tuple[int, int]:
+    """What ``bytes=4-``, ``bytes=4-7`` or ``bytes=-4`` selects of a body."""
+    first, _, last = header.removeprefix("bytes=").partition("-")
+    if not first:
+        return max(size - int(last), 0), size
+    return int(first), min(int(last) + 1, size) if last else size
 
 
 @contextmanager

@@ -4,8 +4,9 @@ import pytest
 
 from kvpack.errors import ResolutionFailed
 from kvpack.lock.diff import Change, differences
-from kvpack.lock.model import Lock
+from kvpack.lock.model import Lock, LockedWheel
 from kvpack.lock.sdist import Sdist, read_build_system, read_run_requires
+from kvpack.lock.uv import Question
 from tests.unit.catalogues import TINY, lock_of, recipe_of
 from tests.unit.lock.outside import Outside, digest, wheel
 
@@ -85,6 +86,67 @@ def test_an_upgraded_project_moves_in_every_closure() -> None:
     assert changed(old, new) == {("wheel", "plugin", "99.0")}
     assert len(differences(old, new)) == 8
     assert {one.version for one in new.wheels if one.project == "plugin"} == {"99.0"}
+
+
+def test_an_upgrade_asks_only_about_closures_that_hold_the_project() -> None:
+    recipe = recipe_of()
+    old, outside = lock_of(recipe), later()
+    lock_of(recipe, outside, old=old, upgrade="plugin")
+    assert set(outside.asked) == {"wheels backend>=1 build"}
+    outside.asked.clear()
+    lock_of(recipe, outside, old=old, upgrade="cibuildwheel")
+    assert len(outside.asked) == 1
+    assert "cibuildwheel" in outside.asked[0]
+
+
+class _Uploaded(Outside):
+    """Of every version, another file was uploaded since."""
+
+    def wheels(self, question: Question) -> tuple[LockedWheel, ...]:
+        return tuple(
+            wheel(one.project, one.version, "py2.py3-none-any") for one in super().wheels(question)
+        )
+
+
+def test_a_version_that_stays_keeps_its_file() -> None:
+    recipe = recipe_of()
+    old = lock_of(recipe)
+    outside = _Uploaded()
+    outside.versions["plugin"] = "0.2"
+    new = lock_of(recipe, outside, old=old, upgrade="plugin")
+    assert changed(old, new) == {("wheel", "plugin", "0.2")}
+    assert [one for one in new.wheels if one not in old.wheels and one.project != "plugin"] == []
+    assert {one.file for one in new.wheels if one.project == "plugin"} == {
+        "plugin-0.2-py2.py3-none-any.whl"
+    }
+
+
+class _Replaced(Outside):
+    """The registry answers the same file names with other bytes."""
+
+    def wheels(self, question: Question) -> tuple[LockedWheel, ...]:
+        return tuple(
+            one.model_copy(update={"sha256": digest("other"), "path": "packages/other"})
+            for one in super().wheels(question)
+        )
+
+
+def test_a_new_closure_does_not_change_the_bytes_of_the_others() -> None:
+    old = lock_of(recipe_of())
+    text = TINY.replace(
+        '[versions."1.0"]', '[versions."3.0"]\nsource = { sdist = "tiny" }\n[versions."1.0"]'
+    )
+    new = lock_of(recipe_of(text), _Replaced(), old=old)
+    assert new.wheels == old.wheels
+    assert len(new.closure) > len(old.closure)
+
+
+def test_a_version_that_stays_keeps_its_bytes_in_a_closure_that_grows() -> None:
+    old = lock_of(recipe_of())
+    outside = _Replaced()
+    outside.versions["ninja"] = "1.13"
+    text = TINY.replace('debian = ["cmake"]', 'debian = ["cmake"]\nrequires = ["ninja"]')
+    assert changed(old, lock_of(recipe_of(text), outside, old=old)) == {("wheel", "ninja", "1.13")}
 
 
 def test_an_upgraded_root_moves_alone() -> None:

@@ -10,7 +10,8 @@ from kvpack.errors import FetchFailed, ResolutionFailed, ToolFailed
 from kvpack.lock import apt, uv
 from kvpack.lock.uv import Environment, Question, place_of
 from kvpack.names import Arch
-from kvpack.report import Silent
+from kvpack.report import Reporter, Silent
+from kvpack.tools.process import Command, Result
 from tests.unit.lock.outside import wheel
 
 HASH = "a" * 60
@@ -169,7 +170,6 @@ Reading package lists...
 'http://mirror.example/debian/pool/main/b/binutils/binutils_2.40-2_amd64.deb' binutils_2.40-2_amd64.deb 65448 SHA256:{"2" * 64}
 'http://mirror.example/debian/pool/main/z/zlib/zlib1g_1.2.13.dfsg-1_amd64.deb' zlib1g_1%3a1.2.13.dfsg-1_amd64.deb 86716 SHA256:{"3" * 64}
 'file:/srv/debian/pool/main/c/c/c_1~rc1_all.deb' c_1~rc1_all.deb 5 SHA256:{"4" * 64}
-'http://mirror.example/debian/pool/main/x/x_1_amd64.deb' x_1_amd64.deb 5 MD5Sum:{"5" * 32}
 """  # noqa: E501
 
 
@@ -183,12 +183,46 @@ def test_the_answers_of_apt() -> None:
     assert (found["binutils"].size, found["binutils"].sha256) == (65448, "2" * 64)
 
 
+@pytest.mark.parametrize(
+    "digest", [f"MD5Sum:{'5' * 32}", f"SHA512:{'5' * 128}", "", f"SHA256:{'5' * 63}"]
+)
+def test_a_package_that_apt_gives_no_sha256_for_is_not_left_out(digest: str) -> None:
+    line = f"'http://mirror.example/debian/pool/main/x/x_1_amd64.deb' x_1_amd64.deb 5 {digest}"
+    with pytest.raises(ResolutionFailed, match="without size and sha256") as caught:
+        apt.parse_uris(URIS + line + "\n")
+    assert "x_1_amd64.deb" in caught.value.what
+    assert "[registries.debian]" in caught.value.hint
+
+
+def test_names_of_packages_are_nothing_else_to_apt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No options, and no regular expressions where no package has the name."""
+    (tmp_path / "keyring").touch()
+    asked: list[list[str]] = []
+
+    def runner(command: Command, reporter: Reporter) -> Result:  # noqa: ARG001
+        asked.append(list(command.words))
+        return Result(command=command.words, code=0, output="")
+
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "keyring")
+    monkeypatch.setattr(apt, "find", lambda name: name)
+    monkeypatch.setattr(apt, "run", runner)
+    archive = apt.Archive(mirror="http://mirror.example/debian")
+    assert apt.resolve(archive, "bookworm", Arch.X86_64, ("bash", "g++"), Silent()) == ()
+    install = asked[-1]
+    assert install[:2] == ["apt-get", "install"]
+    assert install[-3:] == ["--", "bash", "g++"]
+    assert install.count("--") == 1
+
+
 def test_apt_runs_in_a_world_of_its_own(tmp_path: Path) -> None:
     archive = apt.Archive(mirror="http://mirror.example/debian", proxy="http://proxy.example:3128")
     environment = apt._world(tmp_path, archive, "bookworm", Arch.AARCH64)
     config = Path(environment["APT_CONFIG"]).read_text()
     assert f'Dir::Etc "{tmp_path}/etc";' in config
     assert 'APT::Architecture "arm64";' in config
+    assert 'APT::Cmd::Pattern-Only "true";' in config
     assert 'Acquire::http::Proxy "http://proxy.example:3128";' in config
     assert (tmp_path / "etc" / "sources.list").read_text() == (
         f"deb [signed-by={apt.KEYRING}] http://mirror.example/debian bookworm main\n"

@@ -1,11 +1,13 @@
 """recipes/*.toml -> Recipe: what is accepted, and every kind of fault with its place and hint."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from kvpack.errors import CatalogueError, RecipeInvalid
 from kvpack.recipe.load import find_catalogue, load_recipe, parse_recipe
+from kvpack.recipe.model import EPOCH_MAX, EPOCH_MIN
 from tests.unit.catalogues import REPOSITORY, TINY, Tiny
 
 
@@ -162,6 +164,16 @@ ONE_FAULT = {
         '[versions."1.0"]', '[versions."1.0"]\nsource = { sdist = "tiny" }\n[versions.latest]',
         "versions.latest", "'latest' is not a version (PEP 440), such as 0.3.14", "",
     ),
+    "a command without words": (
+        "[audit]", "[audit]\nrun = [[]]",
+        "audit.run[0]", "must not be empty", "",
+    ),
+    "an epoch after zip": (
+        "epoch = 1700000500", "epoch = 4354819199",
+        'versions."2.0rc1".epoch',
+        "Input should be less than or equal to 4354819198 (found 4354819199)",
+        "",
+    ),
     "an epoch before zip": (
         "epoch = 1700000500", "epoch = 0",
         'versions."2.0rc1".epoch', "Input should be greater than or equal to 315532800 (found 0)",
@@ -221,6 +233,33 @@ def test_one_fault(tiny: Tiny, case: tuple[str, str, str, str, str]) -> None:
     if "teeny" in new:  # patches are looked for under the recipe's name
         (tiny.root / "patches" / "tiny").rename(tiny.root / "patches" / "teeny")
     assert faults_of(tiny) == {key: (message, hint)}
+
+
+NOT_DEBIAN = (
+    *("-y", "--allow-downgrades", "cmake-", "cmake*", "lib?", "cmake=3.25", "cmake/sid", "a b"),
+    *("libc6:amd64", "Cmake", "x", "+x", "~i", "^cmake", "cmake_x", "cmake\\n", ".x", "(x)"),
+)
+
+
+@pytest.mark.parametrize("name", NOT_DEBIAN)
+def test_what_is_no_name_of_a_debian_package(tiny: Tiny, name: str) -> None:
+    """apt takes options, versions, releases, patterns and removals in the same place."""
+    tiny.edit('debian = ["cmake"]', f'debian = ["cmake", "{name}"]')
+    ((place, (message, _)),) = faults_of(tiny).items()
+    assert place == "build.debian[1]"
+    assert "is not the name of a Debian package" in message
+
+
+@pytest.mark.parametrize("name", ["g++", "libstdc++-12-dev", "libnl-route-3-dev", "0ad", "a2ps"])
+def test_names_of_debian_packages(tiny: Tiny, name: str) -> None:
+    tiny.edit('debian = ["cmake"]', f'debian = ["{name}"]')
+    assert load_recipe(tiny.catalogue, "tiny").build.debian == (name,)
+
+
+def test_epochs_are_those_that_a_zip_archive_can_hold() -> None:
+    """MS-DOS time: from 1980 for 128 years, in steps of two seconds."""
+    assert datetime(1980, 1, 1, tzinfo=UTC).timestamp() == EPOCH_MIN
+    assert datetime(2107, 12, 31, 23, 59, 58, tzinfo=UTC).timestamp() == EPOCH_MAX
 
 
 def test_every_fault_of_the_models_in_one_report(tiny: Tiny) -> None:

@@ -1,5 +1,6 @@
 """Container engines, played by programs in a folder on PATH."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from kvpack.errors import EngineMissing, ToolFailed, UsageError
 from kvpack.report import Silent
 from kvpack.tools.engine import (
+    CONFIGURED,
     PASSED,
     RESTRICTED,
     Engine,
@@ -82,8 +84,43 @@ def test_podman_comes_before_docker_and_the_plain_one_before_the_restricted(
 ) -> None:
     machine.install("docker")
     machine.install("podman")
-    expected = [("podman", OWN), ("podman", "restricted"), ("docker", OWN)]
+    expected = [("podman", "plain"), ("podman", "restricted"), ("docker", OWN)]
     assert names(candidates(machine.store)) == expected
+
+
+def test_podman_reads_a_configuration_of_kvpack_and_none_of_the_host(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host's could add variables, mounts, hooks and devices that no key names."""
+    monkeypatch.setenv("CONTAINERS_CONF", "/etc/host.conf")
+    monkeypatch.setenv("CONTAINERS_CONF_OVERRIDE", "/etc/host.conf")
+    machine.install("podman")
+    machine.install("docker")
+    plain, restricted, docker = candidates(machine.store)
+    assert "CONTAINERS_CONF" not in docker.environment
+    texts = []
+    for engine in (plain, restricted):
+        path = Path(engine.environment["CONTAINERS_CONF"])
+        assert path.is_relative_to(machine.store.root)
+        assert "CONTAINERS_CONF_OVERRIDE" not in engine.environment
+        texts.append(path.read_text(encoding="utf-8"))
+        engine.run(["version"], Silent())
+        assert machine.environment()["CONTAINERS_CONF"] == str(path)
+        assert "/etc/host.conf" not in machine.environment().values()
+    assert texts == [CONFIGURED, CONFIGURED + RESTRICTED]
+    for text in map(tomllib.loads, texts):
+        assert text["containers"]["env_host"] is False
+        assert text["containers"]["http_proxy"] is False
+    assert "default_ulimits" not in tomllib.loads(texts[0])["containers"]
+    assert "default_ulimits" in tomllib.loads(texts[1])["containers"]
+
+
+def test_an_edited_configuration_is_written_anew(machine: Machine) -> None:
+    machine.install("podman")
+    path = Path(candidates(machine.store)[0].environment["CONTAINERS_CONF"])
+    path.write_text("[containers]\nenv_host = true\n", encoding="utf-8")
+    candidates(machine.store)
+    assert path.read_text(encoding="utf-8") == CONFIGURED
 
 
 def test_a_client_without_a_service_is_no_engine(machine: Machine) -> None:
@@ -131,13 +168,15 @@ def test_the_named_one_is_not_replaced(machine: Machine, monkeypatch: pytest.Mon
 # -- choosing one that runs --------------------------------------------------------------------
 
 ONLY_RESTRICTED = """
-case ${CONTAINERS_CONF:-none} in none) echo 'setrlimit: Operation not permitted'; exit 126;; esac
+case ${CONTAINERS_CONF:-none} in */restricted.conf) ;; *)
+    echo 'setrlimit: Operation not permitted'; exit 126;;
+esac
 """
 
 
 def test_the_plain_one_is_taken_where_it_works(machine: Machine) -> None:
     machine.install("podman")
-    assert machine.choose().how == OWN
+    assert machine.choose().how == "plain"
     assert machine.calls()[-1] == [
         *("podman", "run", "--rm", "--network=none", "--pull=never", "root:1", "/bin/true"),
     ]
@@ -150,7 +189,7 @@ def test_the_restricted_one_is_taken_where_the_plain_one_fails_and_remembered(
     engine = machine.choose()
     assert (engine.name, engine.how) == ("podman", "restricted")
     configuration = Path(engine.environment["CONTAINERS_CONF"])
-    assert configuration.read_text(encoding="utf-8") == RESTRICTED
+    assert configuration.read_text(encoding="utf-8") == CONFIGURED + RESTRICTED
     assert configuration.is_relative_to(machine.store.root)
     tried = sum(call[1] == "run" for call in machine.calls())
     assert tried == 2
@@ -160,9 +199,15 @@ def test_the_restricted_one_is_taken_where_the_plain_one_fails_and_remembered(
 
 def test_what_was_remembered_gives_way_when_it_works_no_more(machine: Machine) -> None:
     machine.store.write_record("engine", "chosen", {"engine": ["podman", "restricted"]})
-    machine.install("podman", 'test -z "${CONTAINERS_CONF:-}" || exit 1')
-    assert machine.choose().how == OWN
-    assert machine.store.read_record("engine", "chosen") == {"engine": ["podman", OWN]}
+    machine.install("podman", "case $CONTAINERS_CONF in */plain.conf) ;; *) exit 1;; esac")
+    assert machine.choose().how == "plain"
+    assert machine.store.read_record("engine", "chosen") == {"engine": ["podman", "plain"]}
+
+
+def test_what_an_older_kvpack_remembered_is_forgotten(machine: Machine) -> None:
+    machine.store.write_record("engine", "chosen", {"engine": ["podman", OWN]})
+    machine.install("podman")
+    assert machine.choose().how == "plain"
 
 
 def test_where_none_runs_each_says_why(machine: Machine) -> None:
@@ -182,14 +227,15 @@ def test_only_names_that_an_engine_needs_reach_it(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (*PASSED, "AWS_SECRET_ACCESS_KEY", "LD_PRELOAD_X", "HTTPS_PROXY"):
-        if name not in {"PATH", "CONTAINERS_CONF"}:
+        if name != "PATH":
             monkeypatch.setenv(name, "passed")
+    monkeypatch.setenv("CONTAINERS_CONF", "not passed")
     machine.install("docker")
     reachable(machine.store, Silent())
     found = machine.environment()
     assert {name for name, value in found.items() if value == "passed"} == {
         *PASSED,
-    } - {"PATH", "CONTAINERS_CONF"}
+    } - {"PATH"}
     assert {"PWD", "_", "OLDPWD", "SHLVL"} | set(PASSED) >= set(found)
 
 
@@ -209,6 +255,15 @@ def test_images_are_asked_for_by_name(machine: Machine) -> None:
     engine = candidates(machine.store)[0]
     assert engine.has_image("there", Silent())
     assert not engine.has_image("absent", Silent())
+
+
+def test_the_id_of_an_image_is_what_the_engine_says(machine: Machine) -> None:
+    """A name can be moved to another image; an id cannot."""
+    machine.install("podman", 'case "$*" in *"{{.Id}} there") echo 4d3c;; *) exit 1;; esac')
+    engine = candidates(machine.store)[0]
+    assert engine.image_id("there", Silent()) == "4d3c"
+    assert engine.image_id("absent", Silent()) is None
+    assert machine.calls()[0] == ["podman", "image", "inspect", "--format", "{{.Id}}", "there"]
 
 
 # -- importing, removing -----------------------------------------------------------------------
@@ -253,9 +308,17 @@ def test_containers_with_a_label_are_removed(machine: Machine) -> None:
     candidates(machine.store)[0].remove_containers("kvpack.key=1", Silent())
     assert machine.calls() == [
         ["podman", "ps", "--all", "--quiet", "--filter", "label=kvpack.key=1"],
+        ["podman", "kill", "aa"],
         ["podman", "rm", "--force", "aa"],
+        ["podman", "kill", "bb"],
         ["podman", "rm", "--force", "bb"],
     ]
+
+
+def test_a_container_that_ended_by_itself_is_removed_all_the_same(machine: Machine) -> None:
+    machine.install("podman", "case $1 in ps) echo aa;; kill) exit 125;; esac")
+    candidates(machine.store)[0].remove_containers("x", Silent())
+    assert machine.calls()[-1] == ["podman", "rm", "--force", "aa"]
 
 
 def test_platforms_have_the_names_of_oci() -> None:

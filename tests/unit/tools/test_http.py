@@ -53,6 +53,51 @@ def test_open_reads_all_or_from_an_offset(web: Http, upstream: Upstream) -> None
     assert [seen.range for seen in upstream.seen] == [None, "bytes=4-"]
 
 
+def read_part(web: Http, url: str, start: int, stop: int | None) -> tuple[int, int | None, bytes]:
+    with web.open(url, start=start, stop=stop) as body:
+        return body.start, body.total, b"".join(body.chunks)
+
+
+@pytest.mark.parametrize(
+    ("part", "asked", "expected"),
+    [
+        ((-3, None), "bytes=-3", (7, 10, b"789")),
+        ((-99, None), "bytes=-99", (0, 10, b"0123456789")),
+        ((2, 5), "bytes=2-4", (2, 10, b"234")),
+        ((0, 1), "bytes=0-0", (0, 10, b"0")),
+        ((8, 99), "bytes=8-98", (8, 10, b"89")),
+    ],
+)
+def test_open_reads_a_part(
+    upstream: Upstream,
+    tmp_path: Path,
+    part: tuple[int, int | None],
+    asked: str,
+    expected: tuple[int, int, bytes],
+) -> None:
+    """From a server and from disk alike."""
+    web = Http(HttpSettings(), environment={"HOME": str(tmp_path)})
+    assert read_part(web, upstream.put("/f", b"0123456789"), *part) == expected
+    assert upstream.seen[0].range == asked
+    (tmp_path / "f").write_bytes(b"0123456789")
+    assert read_part(web, (tmp_path / "f").as_uri(), *part) == expected
+    web.close()
+
+
+def test_a_part_of_a_server_without_ranges_is_the_whole(web: Http, upstream: Upstream) -> None:
+    url = upstream.put("/f", Reply(body=b"0123456789", ranges=False))
+    assert read_part(web, url, -3, None) == (0, 10, b"0123456789")
+    assert read_part(web, url, 2, 5) == (0, 10, b"0123456789")
+
+
+def test_a_range_from_the_end_can_be_refused(web: Http, upstream: Upstream) -> None:
+    url = upstream.put("/f", Reply(body=b"0123456789", suffix=False))
+    with pytest.raises(TryFailed, match="416") as caught:
+        read(web, url, -3)
+    assert caught.value.status == 416
+    assert read(web, url, 3)[0] == 3
+
+
 def test_a_server_without_ranges_answers_from_the_start(web: Http, upstream: Upstream) -> None:
     url = upstream.put("/f", Reply(body=b"0123456789", ranges=False))
     assert read(web, url, 4) == (0, 10, b"0123456789")

@@ -248,6 +248,20 @@ def test_collect_removes_writes_that_were_cut_long_ago(store: Store) -> None:
     assert list(store.blobs()) == [kept]
 
 
+def test_collect_leaves_alone_what_builds_and_tools_call_so(store: Store) -> None:
+    """A source may have a file called like a cut write; it is not kvpack's to remove."""
+    store.write_record("cells", "x", {})
+    cut = [store.root / kind / ".x.cut.tmp" for kind in ("cells", "blobs")]
+    with store.scratch("build") as folder:
+        used = [folder / "source" / ".x.y.tmp", store.root / "tools" / "k" / "lib" / ".x.y.tmp"]
+        for path in (*cut, *used):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"half")
+            os.utime(path, (time.time() - CUT_AFTER - 1,) * 2)
+        assert store.collect([]).entries == len(cut)
+        assert [path.exists() for path in (*cut, *used)] == [False, False, True, True]
+
+
 def test_usage_counts_entries_and_bytes(store: Store) -> None:
     store.add_bytes(b"12345")
     store.add_bytes(b"123")

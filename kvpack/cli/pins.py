@@ -1,0 +1,203 @@
+"""What the words of ``kvpack conflicts`` pin: name==version, requirements files, pylocks."""
+
+import functools
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.pylock import Package, PackageWheel, Pylock, PylockValidationError
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.tags import Tag
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from kvpack.errors import ResolutionFailed, UsageError
+from kvpack.resolve.wheels import best, tags_of
+
+_HELP = "kvpack conflicts --help"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A distribution at one version, with its wheel's address where a lock names it."""
+
+    name: str
+    version: str
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the wheels are to be installed into: CPython on Linux."""
+
+    python: str
+    glibc: str
+    arch: str
+
+    def __str__(self) -> str:
+        return f"Python {self.python}, glibc {self.glibc}, {self.arch}"
+
+    @functools.cached_property
+    def tags(self) -> list[Tag]:
+        return tags_of(self.python, self.glibc, self.arch)
+
+    def wants(self, marker: Marker | None, **more: frozenset[str]) -> bool:
+        """Whether a requirement with this marker belongs to the environment."""
+        if marker is None:
+            return True
+        facts = {
+            "implementation_name": "cpython",
+            "implementation_version": f"{self.python}.0",
+            "os_name": "posix",
+            "platform_machine": self.arch,
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": f"{self.python}.0",
+            "python_version": self.python,
+            "sys_platform": "linux",
+        }
+        return marker.evaluate({**facts, **more}, context="lock_file" if more else "metadata")
+
+
+def pins_of(text: str, place: str, environment: Environment) -> Iterator[Pin]:
+    """The pin of one requirement; none if its marker excludes it.
+
+    :raises UsageError: if it pins no version.
+    """
+    try:
+        requirement = Requirement(text)
+        pin = _pin(requirement)
+        wanted = environment.wants(requirement.marker)
+    except (
+        *(InvalidRequirement, InvalidVersion, InvalidWheelFilename, ValueError),
+        *(UndefinedComparison, UndefinedEnvironmentName),
+    ):
+        raise UsageError(
+            f"{place}: {text!r} does not pin a version",
+            cause="the proof is about wheels, so each distribution needs exactly one version",
+            hint="write name==version; uv pip compile pins a whole set",
+        ) from None
+    if wanted:
+        yield pin
+
+
+def _pin(requirement: Requirement) -> Pin:
+    """:raises ValueError: if it pins nothing."""
+    if requirement.url:
+        _, version, _, _ = parse_wheel_filename(_file_of(requirement.url))
+        return Pin(canonicalize_name(requirement.name), str(version), requirement.url)
+    (spec,) = requirement.specifier
+    if spec.operator not in {"==", "==="}:
+        raise ValueError(spec.operator)
+    return Pin(canonicalize_name(requirement.name), str(Version(spec.version)))
+
+
+def _file_of(url: str) -> str:
+    return unquote(urlsplit(url).path).rpartition("/")[2]
+
+
+# -- requirements files -----------------------------------------------------------------------
+
+
+def requirements(
+    path: Path, environment: Environment, above: tuple[Path, ...] = ()
+) -> Iterator[Pin]:
+    """The pins of a requirements file and of those it includes; hashes and options do not matter.
+
+    :raises UsageError: if it cannot be read or a line pins nothing.
+    """
+    if path.resolve() in above:
+        return
+    for number, line in _lines(_text(path, "a requirements file")):
+        words = re.sub(r"\s--(hash|config-settings?)[=\s]\S+", "", line).strip()
+        place = f"{path}, line {number}"
+        if included := re.fullmatch(r"(?:-r|--requirement(?=[=\s]))[=\s]*(.+)", words):
+            yield from requirements(
+                path.parent / included[1], environment, (*above, path.resolve())
+            )
+        elif words and (not words.startswith("-") or re.match(r"(-e|--editable)\b", words)):
+            yield from pins_of(words, place, environment)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Logical lines without comments, with the number of their first line."""
+    start, pending = 0, ""
+    for number, line in enumerate(text.splitlines(), 1):
+        start = start or number
+        if line.endswith("\\") and not line.lstrip().startswith("#"):
+            pending += line[:-1] + " "
+            continue
+        yield start, pending + re.sub(r"(^|\s)#.*$", "", line)
+        start, pending = 0, ""
+    yield start, pending
+
+
+def _text(path: Path, kind: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}", hint=_HELP) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text: {error}", hint=f"name {kind}") from None
+
+
+# -- pylocks ----------------------------------------------------------------------------------
+
+
+def pylock(path: Path, environment: Environment) -> Iterator[Pin]:
+    """The packages of a pylock (PEP 751), each with the wheel that fits.
+
+    :raises UsageError: if it is none.
+    :raises ResolutionFailed: if no wheel of a package fits.
+    """
+    lock = _read_pylock(path)
+    groups = frozenset(lock.default_groups or ())
+    for package in lock.packages:
+        if environment.wants(package.marker, extras=frozenset(), dependency_groups=groups):
+            yield _locked(package, path, environment)
+
+
+def _locked(package: Package, path: Path, environment: Environment) -> Pin:
+    wheels = {_name_of(wheel): wheel for wheel in package.wheels or ()}
+    version = str(package.version or "")
+    name = best(wheels, version, environment.tags) if version else None
+    if name is None:
+        raise ResolutionFailed(
+            f"{path}: {package.name} {version} has no wheel for {environment}",
+            cause=f"it offers {', '.join(sorted(wheels)[:6]) or 'no wheel'}",
+            hint="choose the environment with --python, --glibc, --arch",
+        )
+    wheel = wheels[name]
+    if wheel.path is not None:
+        url = (path.parent / wheel.path).absolute().as_uri()
+    else:
+        url = urljoin(path.absolute().as_uri(), wheel.url or "")
+    return Pin(package.name, str(parse_wheel_filename(name)[1]), url)
+
+
+def _name_of(wheel: PackageWheel) -> str:
+    if wheel.name:
+        return wheel.name
+    return Path(wheel.path).name if wheel.path else _file_of(wheel.url or "")
+
+
+def _read_pylock(path: Path) -> Pylock:
+    text = _text(path, "a pylock")
+    try:
+        raw: dict[str, Any] = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{path} is not TOML: {error}", hint="a pylock is TOML: PEP 751") from None
+    try:
+        return Pylock.from_dict(raw)
+    except PylockValidationError as error:
+        raise UsageError(
+            f"{path} is not a pylock: {error}",
+            hint="uv export --format pylock.toml writes one (PEP 751)",
+        ) from None

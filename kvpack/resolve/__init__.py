@@ -1,0 +1,1 @@
+"""Sets of wheels -> proof of who owns what, before anything is installed."""
