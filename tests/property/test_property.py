@@ -29,7 +29,7 @@ from kvpack.recipe.roots import load_roots
 from kvpack.tools.files import canonical_json
 from tests.unit.catalogues import recipe_of
 
-FAST = settings(max_examples=60, derandomize=True, deadline=None, database=None)
+FAST = settings(max_examples=40, derandomize=True, deadline=None, database=None)
 
 # -- locks ------------------------------------------------------------------------------------
 

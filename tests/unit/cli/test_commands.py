@@ -269,7 +269,7 @@ def test_audit_by_a_recipe(place: Place) -> None:
     wheel = Wheel(filename="demo-1.0-py3-none-any.whl", purelib="true").write(place.folder)
     answer = place.run("audit", str(wheel), "--recipe", "tiny")
     assert answer.code == 50
-    assert re.search(r"^failed: 1 error", answer.out, re.MULTILINE)
+    assert re.search(r"^failed: 2 error", answer.out, re.MULTILINE)
 
 
 # -- the store ----------------------------------------------------------------------------------
