@@ -3,7 +3,7 @@
 import argparse
 import functools
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kvpack.fetch.registries import Registries
     from kvpack.recipe.load import Catalogue
     from kvpack.recipe.roots import Roots
+    from kvpack.tools.engine import Engine
 
 
 class Options(argparse.Namespace):
@@ -35,6 +36,8 @@ class Context:
 
     options: Options
     console: Console
+    ready_roots: "dict[str, tuple[Engine, str, str]]" = field(default_factory=dict)
+    """Builder roots that were found to run in this process, by lock slice: probed once."""
 
     @functools.cached_property
     def store(self) -> Store:

@@ -37,6 +37,13 @@ def ready_root(context: Context, inputs: "Inputs") -> tuple[Engine, str, str]:
     :raises EngineMissing: if no engine works here.
     :raises RootFailed: if the root cannot be made or pulled.
     """
+    key = inputs.root.image or root_key(inputs, context.roots.debian)
+    if key not in context.ready_roots:
+        context.ready_roots[key] = _probed(context, inputs)
+    return context.ready_roots[key]
+
+
+def _probed(context: Context, inputs: "Inputs") -> tuple[Engine, str, str]:
     engines = reachable(context.store, context.console)
     failures: list[KvpackError] = []
     for name in dict.fromkeys(engine.name for engine in engines):
