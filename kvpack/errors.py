@@ -19,6 +19,7 @@
     |- StoreCorrupt             34   the store holds bytes that do not match their name
     |- DiskFull                 35   no space left, nothing was lost
     |- PatchFailed              36   a patch is missing or does not apply
+    |- SourceUnreachable        37   a git source is nowhere to be had; its mirrors are told
     |- EngineMissing            40   no container engine that works
     |- RootFailed               41   the builder root could not be made or obtained
     |- BuildFailed              42   cibuildwheel failed; nothing was written to the output folder
@@ -27,7 +28,9 @@
     |- AuditFailed              50   the wheel breaks a rule; it was not written
     |- WheelInvalid             51   not a wheel, or one that contradicts itself
     |- ToolFailed               60   a program that kvpack runs is missing or failed
-    |- ConflictFound            70   distributions of a set write the same path
+    |- ConflictFound            70   distributions of a set cannot live in one environment
+    |- RequirementsStale        71   requirements --check: the written files are not what it gives
+    |- DoctorFound              72   kvpack doctor found something to mend
     `- Interrupted             130   stopped by a signal; run the same command again
 
 Exit code 0 is success. ``tests/unit/test_errors.py`` holds this table and the codes together.
@@ -164,6 +167,10 @@ class NotReproducible(KvpackError):
     exit_code = 43
 
 
+class SourceUnreachable(KvpackError):
+    exit_code = 37
+
+
 class OptionIgnored(KvpackError):
     exit_code = 44
 
@@ -178,6 +185,14 @@ class WheelInvalid(KvpackError):
 
 class ConflictFound(KvpackError):
     exit_code = 70
+
+
+class RequirementsStale(KvpackError):
+    exit_code = 71
+
+
+class DoctorFound(KvpackError):
+    exit_code = 72
 
 
 class ToolFailed(KvpackError):

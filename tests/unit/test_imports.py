@@ -20,7 +20,7 @@ GIT = shutil.which("git")
 
 VOCABULARY = ["kvpack.errors", "kvpack.names", "kvpack.base", "kvpack.report"]
 """Each may import those before it."""
-STAGES = ["recipe", "lock", "fetch", "build", "audit", "publish", "resolve"]
+STAGES = ["recipe", "lock", "fetch", "build", "audit", "publish", "resolve", "doctor"]
 """In the order in which the data flows."""
 VALUES = {
     "kvpack.recipe.model": "Recipe and Target: what to build",
@@ -30,6 +30,7 @@ VALUES = {
     "kvpack.build.model": "BuildPlan and BuiltWheel",
     "kvpack.audit.model": "WheelFacts and AuditReport",
     "kvpack.resolve.model": "Claims and ConflictReport: who owns which path",
+    "kvpack.resolve.families": "Families: data that the package carries",
 }
 """What later stages may import of earlier ones. No verb is here: only cli joins stages."""
 PURE = {

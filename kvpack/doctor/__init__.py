@@ -1,0 +1,1 @@
+"""A live environment and machine -> what is wrong with it, and the commands that mend it."""

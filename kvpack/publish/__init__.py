@@ -1,0 +1,1 @@
+"""Audited wheels -> releases, indexes and channels on object storage."""
