@@ -48,6 +48,8 @@ def faults_of(error: ValidationError, model: type[BaseModel], place: str) -> lis
     found: dict[tuple[object, ...], dict[str, Any]] = {}
     for item in error.errors(include_url=False):
         path = tuple(item["loc"])
+        # <git>: which of several kinds of table it was taken for; no key that anybody wrote.
+        path = tuple(part for part in path if not re.fullmatch("<[a-z-]+>", str(part)))
         if path and path[-1] == "[key]":  # the key of a table is wrong, not what it holds
             path = path[:-1]
         if item["type"] == "too_short" and item.get("input"):
@@ -113,7 +115,7 @@ def _message(item: dict[str, Any]) -> str:
     if kind in {"too_short", "string_too_short"}:
         return "must not be empty"
     text = str(item["msg"]).removeprefix("Value error, ")
-    return text if kind == "value_error" else f"{text} (found {shown})"
+    return text if kind in {"value_error", "source_kind"} else f"{text} (found {shown})"
 
 
 def _type_hint(item: dict[str, Any]) -> str:
@@ -137,6 +139,7 @@ def _shown(value: object) -> str:
 _SHOWN = 80
 _PATTERN_HINTS = {
     names.SHA256_PATTERN: "a sha256 is 64 lower-case hexadecimal digits",
+    names.COMMIT_PATTERN: "a commit is 40 lower-case hexadecimal digits: a short one is ambiguous",
     names.GLIBC_PATTERN: 'a glibc floor is written as "2.39", in quotes',
     names.PYTHON_PATTERN: 'a Python version is written as "3.11", in quotes',
     names.NAME_PATTERN: "lower-case letters and digits, words joined by single hyphens",
@@ -165,7 +168,8 @@ def _keys_at(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
             if part in {name, field.alias}
             for inner in models_in(field.annotation)
         ] or found  # an index or a free key stays on the models that its container holds
-    return [field.alias or name for outer in found for name, field in outer.model_fields.items()]
+    keys = [field.alias or name for outer in found for name, field in outer.model_fields.items()]
+    return list(dict.fromkeys(keys))
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:

@@ -31,6 +31,13 @@
     |- ConflictFound            70   distributions of a set cannot live in one environment
     |- RequirementsStale        71   requirements --check: the written files are not what it gives
     |- DoctorFound              72   kvpack doctor found something to mend
+    |- StorageFailed            80   an object storage did not answer, refused, or gave other bytes
+    |- StorageUnsafe            81   a storage ignores conditional writes: two writers would lose data
+    |- ReleaseIncomplete        82   a release promises targets that are absent or not proved
+    |- ObjectConflict           83   an object of that name holds other bytes
+    |- ChannelMoved             84   other publishers kept changing the channel
+    |- ReleaseUnknown           85   the storage has no such release or channel
+    |- MirrorBehind             86   a mirror is not what its primary is: missing, differing, down
     `- Interrupted             130   stopped by a signal; run the same command again
 
 Exit code 0 is success. ``tests/unit/test_errors.py`` holds this table and the codes together.
@@ -197,6 +204,34 @@ class DoctorFound(KvpackError):
 
 class ToolFailed(KvpackError):
     exit_code = 60
+
+
+class StorageFailed(KvpackError):
+    exit_code = 80
+
+
+class StorageUnsafe(KvpackError):
+    exit_code = 81
+
+
+class ReleaseIncomplete(KvpackError):
+    exit_code = 82
+
+
+class ObjectConflict(KvpackError):
+    exit_code = 83
+
+
+class ChannelMoved(KvpackError):
+    exit_code = 84
+
+
+class ReleaseUnknown(KvpackError):
+    exit_code = 85
+
+
+class MirrorBehind(KvpackError):
+    exit_code = 86
 
 
 class Interrupted(KvpackError):

@@ -19,6 +19,7 @@ PythonVersion = NewType("PythonVersion", str)
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
 GLIBC_PATTERN = r"^2\.[1-9][0-9]?$"
 PYTHON_PATTERN = r"^3\.[1-9][0-9]?$"
+COMMIT_PATTERN = r"^[0-9a-f]{40}$"
 NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 

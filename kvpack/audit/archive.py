@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from kvpack.audit import elf, policy
 from kvpack.audit.model import ElfFile
@@ -147,9 +147,18 @@ def read_text(archive: zipfile.ZipFile, name: str) -> bytes:
     return archive.read(info)
 
 
-def read_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, algorithm: str) -> Content:
+class Look(Protocol):
+    """Somebody who wants to see a member's content, too, while it is at hand."""
+
+    def __call__(self, stream: IO[bytes], *, is_elf: bool) -> None: ...
+
+
+def read_content(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, algorithm: str, look: Look | None = None
+) -> Content:
     """Read one member once: digest, size, and what it is if it is an ELF file.
 
+    :param look: called with a seekable copy of the content.
     :raises DiskFull: if the temporary folder cannot hold a large ELF file; else ``READ_ERRORS``.
     """
     digest = hashlib.new(algorithm, usedforsecurity=False)
@@ -160,14 +169,16 @@ def read_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, algorithm: str
         tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy,
     ):
         size = 0
-        keep = False
+        is_elf = False
         while chunk := stream.read(CHUNK):
-            keep = chunk.startswith(elf.MAGIC) if size == 0 else keep
+            is_elf = chunk.startswith(elf.MAGIC) if size == 0 else is_elf
             size += len(chunk)
             digest.update(chunk)
-            if keep:
+            if is_elf or look:
                 copy.write(chunk)
-        found, damage = _describe(copy, info) if keep else (None, "")
+        found, damage = _describe(copy, info) if is_elf else (None, "")
+        if look:
+            look(copy, is_elf=found is not None)
     return Content(digest=digest.digest(), size=size, elf=found, damage=damage)
 
 

@@ -4,6 +4,7 @@ Only what the loader itself uses is trusted (program headers, dynamic segment, n
 section headers, which stripping may remove. Static archives are no ELF files and not read here.
 """
 
+import contextlib
 import re
 import struct
 from collections import defaultdict
@@ -41,14 +42,23 @@ def read_elf(stream: IO[bytes], path: str, *, executable_bit: bool = False) -> E
     :param path: member path, for the result only.
     :raises ElfDamagedError: if the file is truncated or contradicts itself.
     """
+    with as_damage():
+        return _describe(stream, path, executable_bit=executable_bit)
+
+
+@contextlib.contextmanager
+def as_damage() -> Iterator[None]:
+    """Turn whatever a hostile header provokes in pyelftools' parser into one error.
+
+    :raises ElfDamagedError: with the parser's words.
+    """
     from elftools.common.exceptions import ELFError  # noqa: PLC0415  - 0.06 s, only when needed
     from elftools.construct.core import ConstructError  # noqa: PLC0415  - as above
 
     try:
-        return _describe(stream, path, executable_bit=executable_bit)
+        yield
     except ElfDamagedError:
         raise
-    # pyelftools lets whatever a hostile header provokes in its parser come through.
     except (
         *(
             ELFError,
@@ -169,13 +179,17 @@ def _versions_needed(elf: "ELFFile", segment: Any) -> dict[str, tuple[str, ...]]
     if table is None:
         return {}
     wants: dict[str, set[str]] = defaultdict(set)
-    for library, version in _walk_verneed(elf, table):
+    for library, version, _ in walk_verneed(elf, table):
         wants[_string(elf.stream, strings, library)].add(_string(elf.stream, strings, version))
     return {library: tuple(sorted(wants[library])) for library in sorted(wants)}
 
 
-def _walk_verneed(elf: "ELFFile", table: int) -> Iterator[tuple[int, int]]:
-    """Yield string offsets of (library, version), following the two chains as the loader does."""
+def walk_verneed(elf: "ELFFile", table: int) -> Iterator[tuple[int, int, int]]:
+    """Follow the two chains as the loader does.
+
+    :return: string offsets of library and version, and the index that symbols use for it.
+    :raises ElfDamagedError: if a chain does not end.
+    """
     order = "<" if elf.little_endian else ">"
     left = _MOST_VERSIONS
     while True:
@@ -185,8 +199,8 @@ def _walk_verneed(elf: "ELFFile", table: int) -> Iterator[tuple[int, int]]:
             left -= 1
             if left < 0:
                 raise ElfDamagedError("the chain of needed symbol versions does not end")
-            _, _, _, name, after = _unpack(elf.stream, entry, order + "IHHII")
-            yield library, name
+            _, _, index, name, after = _unpack(elf.stream, entry, order + "IHHII")
+            yield library, name, index
             entry += after
         left -= 1
         if not following:

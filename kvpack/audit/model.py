@@ -18,6 +18,18 @@ class Severity(StrEnum):
     NOTE = "note"
 
 
+class Proof(Value):
+    """What a recipe's ``[[prove]]`` table says about one wheel."""
+
+    id: str
+    holds: bool | None
+    """``None``: it cannot be told."""
+    value: str | None = None
+    """For tables with cases or a value."""
+    evidence: str
+    """Which member shows it, or what was not found where."""
+
+
 class Finding(Value):
     """One fact that breaks a rule, or that a user should know."""
 
@@ -121,6 +133,10 @@ class WheelFacts(Value):
     """``*.pth`` members: lines in them run at every start of the interpreter."""
     key: str | None = None
     """Action key of the build that made it (``*.dist-info/kvpack/key``)."""
+    commit: str | None = None
+    """Upstream's commit, where the recipe knows which member tells it."""
+    cuda_major: int | None = None
+    """The one CUDA major that its files need; ``None`` for none, or for more than one."""
     sboms: tuple[str, ...] = ()
     """Members of ``*.dist-info/sboms/`` (PEP 770)."""
 
@@ -161,6 +177,8 @@ class AuditReport(Value):
     facts: WheelFacts
     findings: tuple[Finding, ...]
     """Errors first, then by place."""
+    proofs: tuple[Proof, ...] = ()
+    """In the order of the recipe."""
 
     @model_validator(mode="before")
     @classmethod

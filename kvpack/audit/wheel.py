@@ -1,13 +1,16 @@
 """Any wheel -> its facts, and every way in which it contradicts itself. Nothing is executed."""
 
+import re
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from kvpack.audit import archive, layout, metadata, policy, record
 from kvpack.audit.archive import Content
 from kvpack.audit.model import ElfFile, WheelFacts
+from kvpack.audit.symbols import Prober
 from kvpack.errors import Fault, WheelInvalid
 from kvpack.names import Glibc, normalize, version_key
 from kvpack.tools.files import sha256_file
@@ -68,9 +71,12 @@ def read_wheel(path: Path) -> WheelFacts:
     return facts
 
 
-def inspect_wheel(path: Path) -> tuple[WheelFacts | None, list[Fault]]:
+def inspect_wheel(
+    path: Path, prober: Prober | None = None
+) -> tuple[WheelFacts | None, list[Fault]]:
     """Read what can be read of a wheel, sound or not.
 
+    :param prober: gets to see every member in the same pass.
     :return: the facts, ``None`` if nothing can be trusted to be read (no zip, a name that is no
         wheel's, encrypted, a bomb), and all faults, empty for a sound wheel.
     :raises OSError: if the file itself cannot be opened.
@@ -86,7 +92,7 @@ def inspect_wheel(path: Path) -> tuple[WheelFacts | None, list[Fault]]:
             if refused or named is None:
                 return None, faults
             wheel = _Opened(path=path, zip=opened, named=named, dist_info=dist_info, faults=faults)
-            return _read(wheel), faults
+            return _read(wheel, prober), faults
     except archive.READ_ERRORS as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
@@ -145,8 +151,8 @@ def _same_version(one: str, other: str) -> bool:
         return False
 
 
-def _read(wheel: _Opened) -> WheelFacts:
-    contents = _read_members(wheel)
+def _read(wheel: _Opened, prober: Prober | None) -> WheelFacts:
+    contents = _read_members(wheel, prober)
     files = sorted(contents)
     elf = tuple(content.elf for _, content in sorted(contents.items()) if content.elf is not None)
     _check_wheel_text(wheel, elf)
@@ -174,11 +180,12 @@ def _read(wheel: _Opened) -> WheelFacts:
             one for one in files if one.endswith(".pth") and "/" not in layout.installed(one)
         ),
         key=key.decode(errors="replace").strip() if key else None,
+        cuda_major=_cuda_major(elf),
         sboms=tuple(one for one in files if one.startswith(f"{wheel.dist_info}/sboms/")),
     )
 
 
-def _read_members(wheel: _Opened) -> dict[str, Content]:
+def _read_members(wheel: _Opened, prober: Prober | None) -> dict[str, Content]:
     """Read every member once, and hold it against RECORD."""
     place = f"{wheel.dist_info}/RECORD"
     data = wheel.text("RECORD", required=bool(wheel.dist_info))
@@ -189,7 +196,9 @@ def _read_members(wheel: _Opened) -> dict[str, Content]:
     damaged = set()
     for name, info in infos.items():
         try:
-            contents[name] = archive.read_content(wheel.zip, info, lines.algorithm(name))
+            wanted = prober and prober.wants(name, executable=archive.is_executable(info))
+            look = partial(prober.read, name) if prober and wanted else None
+            contents[name] = archive.read_content(wheel.zip, info, lines.algorithm(name), look)
         except archive.READ_ERRORS as error:
             damaged.add(name)
             wheel.fault(name, f"the member is damaged: {error}", "fetch the wheel again")
@@ -260,6 +269,16 @@ def _true_floor(elf: tuple[ElfFile, ...]) -> Glibc | None:
     known = [floor for floor in judged if floor is not None]
     # One file that no known glibc can load means that the wheel has no floor at all.
     return Glibc(max(known, key=version_key)) if known and len(known) == len(judged) else None
+
+
+_CUDA = re.compile(r"lib(?:cudart|cublas|cublasLt|nvrtc)\.so\.(\d+)(?:\.|$)")
+"""Libraries of the toolkit whose soname is the toolkit's major."""
+
+
+def _cuda_major(elf: tuple[ElfFile, ...]) -> int | None:
+    needed = (_CUDA.match(name) for one in elf for name in one.needed)
+    found = {int(match[1]) for match in needed if match}
+    return found.pop() if len(found) == 1 else None
 
 
 def _needed_from_host(elf: tuple[ElfFile, ...], floor: str | None) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from kvpack.build.root import GENERATOR
 from kvpack.build.stamp import STAMP
 from kvpack.lock.model import Inputs
+from kvpack.lock.source import BuildSource, DirtyTree, LockedGit
 from kvpack.names import Sha256
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import Roots
@@ -22,10 +23,24 @@ KEY_SHOWN = 8
 """Digits of the key in the local version (design §6)."""
 
 
+def source_slice(source: BuildSource) -> dict[str, Any]:
+    """What tells a source's bytes, and where they are from, as far as the wheel says it."""
+    match source:
+        case DirtyTree():
+            named = {"git": source.git, "commit": source.commit}
+            return {"dirty": True, **named, "sha256": source.sha256}
+        case LockedGit():
+            # The repository's URL stands in the bill of materials, so it decides bytes too.
+            named = {"git": source.git, "commit": source.commit, "tree": source.tree}
+            return {**named, "sha256": source.sha256}
+        case _:
+            return {"file": source.file, "sha256": source.sha256}
+
+
 def lock_slice(inputs: Inputs) -> dict[str, Any]:
     """The digests of the locked inputs of one target."""
     return {
-        "source": {"file": inputs.source.file, "sha256": inputs.source.sha256},
+        "source": source_slice(inputs.source),
         "epoch": inputs.source.epoch,
         "patches": [{"id": patch.id, "sha256": patch.sha256} for patch in inputs.patches],
         "build-requires": {wheel.file: wheel.sha256 for wheel in inputs.build},
@@ -88,12 +103,15 @@ def lock_digest(inputs: Inputs) -> Sha256:
     return sha256_of(canonical_json(lock_slice(inputs)))
 
 
-def local_version(version: str, key: str) -> str:
-    """``0.3.14`` -> ``0.3.14+kvp.1a2b3c4d`` (PEP 440 local version; design §6)."""
+def local_version(version: str, key: str, *, dirty: bool = False) -> str:
+    """``0.3.14`` -> ``0.3.14+kvp.1a2b3c4d`` (PEP 440 local version; design §6).
+
+    :param dirty: whether it was built from a working tree; then it ends with ``.dirty``.
+    """
     digits = key[:KEY_SHOWN]
     # A segment of decimal digits alone is a number to PEP 440: 01234567 is 1234567 there.
     segment = str(int(digits)) if digits.isdecimal() else digits
-    return f"{version}{'.' if '+' in version else '+'}kvp.{segment}"
+    return f"{version}{'.' if '+' in version else '+'}kvp.{segment}{'.dirty' if dirty else ''}"
 
 
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kvpack.lock.model import Inputs
+from kvpack.lock.source import DirtyTree
 from kvpack.names import Sha256
 from kvpack.recipe.model import Recipe
 
@@ -30,7 +31,12 @@ class BuildPlan:
 
     @property
     def title(self) -> str:
-        return self.inputs.target.title
+        return self.inputs.target.title + (" DIRTY" if self.dirty else "")
+
+    @property
+    def dirty(self) -> bool:
+        """Whether it is built from a working tree, not from the locked commit."""
+        return isinstance(self.inputs.source, DirtyTree)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tomlkit
 
-from kvpack.build.key import local_version, lock_digest
+from kvpack.build.key import lock_digest
 from kvpack.build.model import BuildPlan, Workshop
 from kvpack.build.sbom import sbom
 from kvpack.errors import PatchFailed
@@ -44,8 +44,9 @@ def lay_out(
     lines = [f"{w.project}=={w.version} --hash=sha256:{w.sha256}\n" for w in plan.inputs.build]
     (inputs / "requirements.txt").write_text("".join(lines), encoding="utf-8")
     for locked in plan.inputs.patches:
-        place_file(patch(locked.file), inputs / "patches" / locked.file)
-        _check_patch(inputs / "patches" / locked.file, locked.sha256, plan)
+        kept = patch(locked.file) if locked.file else blob(locked.sha256)
+        place_file(kept, inputs / "patches" / locked.name)
+        _check_patch(inputs / "patches" / locked.name, locked.sha256, plan)
     evidence = inputs / "evidence"
     (evidence / "kvpack").mkdir(parents=True)
     (evidence / "sboms").mkdir()
@@ -58,7 +59,7 @@ def lay_out(
     (evidence / "sboms" / "kvpack.cdx.json").write_bytes(canonical_json(document))
     order = {
         "name": plan.distribution,
-        "version": local_version(plan.inputs.target.version, plan.key),
+        "version": plan.version,
         "epoch": plan.inputs.source.epoch,
         "upstream": plan.inputs.target.version,
     }
@@ -86,7 +87,7 @@ def _before_build(plan: BuildPlan, shop: Workshop) -> str:
     where = f"--find-links /project/{INPUTS}/wheels -r /project/{INPUTS}/requirements.txt"
     lines = [f"{install} {where}"]
     for patch in plan.inputs.patches:
-        quoted = shlex.quote(patch.file)
+        quoted = shlex.quote(patch.name)
         lines.append(
             f"patch -d /project/{shop.source_folder} -p1 -F0 --batch --no-backup-if-mismatch "
             f"-i /project/{INPUTS}/patches/{quoted} || "

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from kvpack.build.key import local_version
 from kvpack.build.model import BuildPlan, Workshop
 from kvpack.build.project import INPUTS, PATCH_MARK, configuration, label, lay_out
 from kvpack.build.stamp import escaped
@@ -108,7 +107,7 @@ def _failure(
             name = line.rpartition(PATCH_MARK)[2].strip()
             rejects = [text for text in lines if "FAILED" in text or "can't find file" in text]
             return PatchFailed(
-                f"patch {name} does not apply to {plan.inputs.source.file}",
+                f"patch {_patch_named(plan, name)} does not apply to {plan.inputs.source.file}",
                 cause="; ".join(rejects[:5]) or "its context is not in the source",
                 hint=f"make it anew for this version, or limit it with when = in "
                 f"recipes/{plan.recipe.name}.toml; the log is {log}",
@@ -119,6 +118,14 @@ def _failure(
         cause=f"{_guess(lines)}the last lines are:\n  {shown}",
         hint=f"the full log is {log}; the command was: {command.shown()}",
     )
+
+
+def _patch_named(plan: BuildPlan, name: str) -> str:
+    """A patch as people know it: its file, or its id and commit."""
+    found = next((patch for patch in plan.inputs.patches if patch.name == name), None)
+    if found is None or found.commit is None:
+        return name
+    return f"{found.id} (commit {found.commit[:12]})"
 
 
 _GUESSES = {
@@ -137,6 +144,10 @@ _GUESSES = {
     ),
     r"CMake Error[^\n]*\n\s+Could NOT find (\w+)": "CMake found no {0} "
     "(build.debian in the recipe); ",
+    r"ModuleNotFoundError: No module named '([\w.]+)'": "the build imports {0}, which is "
+    "not locked (build.requires in the recipe); ",
+    r"Could ?n[o']t resolve (?:host|proxy):? '?([\w.-]+)": "the build tries to download from {0}, "
+    "and builds have no network (build.debian, or an option that turns it off); ",
     r"No space left on device": "the disk that holds the containers is full; ",
 }
 """Words of tools -> the likely cause, the surest first; a note about something optional is none."""
@@ -187,7 +198,7 @@ def _one_wheel(plan: BuildPlan, output: Path, log: Path) -> Path:
 
     The build ran as root in its container: what it left is not believed, but compared.
     """
-    version = local_version(plan.inputs.target.version, plan.key)
+    version = plan.version
     wheels = sorted(output.glob("*.whl"))
     expected = f"{escaped(plan.distribution)}-{version}-"
     if len(wheels) != 1 or not wheels[0].name.startswith(expected):

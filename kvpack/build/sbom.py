@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from kvpack.build.key import local_version
 from kvpack.lock.model import Inputs, LockedDeb, LockedWheel
+from kvpack.lock.source import DirtyTree, LockedArchive, LockedGit, LockedSource
 from kvpack.recipe.model import Recipe
 
 
@@ -19,7 +20,7 @@ def sbom(recipe: Recipe, inputs: Inputs, key: str) -> dict[str, Any]:
     """
     target = inputs.target
     name = recipe.distribution.name_for(target.accelerator) or recipe.name
-    version = local_version(target.version, key)
+    version = local_version(target.version, key, dirty=isinstance(inputs.source, DirtyTree))
     reference = f"pkg:pypi/{name}@{quote(version)}"
     made_from = _components(inputs)
     return {
@@ -51,14 +52,7 @@ def sbom(recipe: Recipe, inputs: Inputs, key: str) -> dict[str, Any]:
 
 
 def _components(inputs: Inputs) -> list[dict[str, Any]]:
-    source = inputs.source
-    found = [
-        _component(
-            f"pkg:pypi/{source.project}@{quote(source.version)}?file_name={quote(source.file)}",
-            (source.project, source.version, source.sha256),
-            "source",
-        )
-    ]
+    found = _source(inputs)
     found += [
         {
             "type": "file",
@@ -83,6 +77,41 @@ def _components(inputs: Inputs) -> list[dict[str, Any]]:
                 "bom-ref": f"image:{inputs.root.image}",
                 "name": inputs.root.image,
                 "properties": [{"name": "kvpack:role", "value": "builder-root"}],
+            }
+        )
+    return found
+
+
+def _source(inputs: Inputs) -> list[dict[str, Any]]:
+    source, name = inputs.source, inputs.target.recipe
+    match source:
+        case LockedSource():
+            name = source.project
+            purl = f"pkg:pypi/{name}@{quote(source.version)}?file_name={quote(source.file)}"
+        case LockedArchive():
+            # Where it was fetched from is not in the key, so not here either.
+            purl = f"pkg:generic/{name}@{quote(source.version)}?checksum=sha256:{source.sha256}"
+        case _:
+            where = quote(f"git+{source.git}@{source.commit}", safe="")
+            purl = f"pkg:generic/{name}@{quote(source.version)}?vcs_url={where}"
+    found = [_component(purl, (name, source.version, source.sha256), "source")]
+    if isinstance(source, DirtyTree):
+        found[0]["properties"].append({"name": "kvpack:dirty", "value": "true"})
+    for module in source.submodule if isinstance(source, LockedGit) else ():
+        where = quote(f"git+{module.url}@{module.commit}", safe="")
+        name = module.path.rpartition("/")[2]
+        found.append(
+            {
+                "type": "library",
+                "bom-ref": f"submodule:{module.path}",
+                "name": name,
+                "version": module.commit,
+                "purl": f"pkg:generic/{quote(name)}@{module.commit}?vcs_url={where}",
+                "scope": "required",
+                "properties": [
+                    {"name": "kvpack:role", "value": "source-submodule"},
+                    {"name": "kvpack:path", "value": module.path},
+                ],
             }
         )
     return found

@@ -2,6 +2,8 @@
 
 A target whose key is in the store is not built again. What is not selected comes from the recipe's
 defaults. --rebuild builds again, in another folder, and compares byte for byte.
+--source takes a git source from a clone or mirror, if it has the locked commit; with --dirty it is
+the clone's working tree that is built, and the wheel's version ends with .dirty.
 """
 
 import argparse
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kvpack.cli.context import Context
 from kvpack.cli.faults import as_error
 from kvpack.cli.select import Selected, add_selectors
+from kvpack.cli.sources import add_source_options
 from kvpack.console import human_size, human_time
 from kvpack.errors import Fault, KvpackError, NotReproducible, UsageError
 
@@ -30,6 +33,7 @@ class Args(Selected):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_selectors(parser)
+    add_source_options(parser, dirty=True)
     parser.add_argument(
         "--out",
         type=Path,
@@ -60,7 +64,7 @@ def run(args: Args, context: Context) -> int:
         _check_folder("--compiler-cache", cache)
         cache.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    for plan in plans(context, args):
+    for plan in plans(context, args, ask=True):
         try:
             done.append(make(context, plan, args.out, cache))
             if args.rebuild:
@@ -124,7 +128,8 @@ def _answer(
         return
     rows_shown = []
     for item in done:
-        how = "in the store" if item.built.hit else f"built in {human_time(item.built.seconds)}"
+        how = "DIRTY, " if item.plan.dirty else ""
+        how += "in the store" if item.built.hit else f"built in {human_time(item.built.seconds)}"
         if item.plan.key in compared:
             how += ", rebuilt: identical"
         warnings = item.audit["counts"]["warning"]

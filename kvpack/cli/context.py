@@ -38,6 +38,8 @@ class Context:
     console: Console
     ready_roots: "dict[str, tuple[Engine, str, str]]" = field(default_factory=dict)
     """Builder roots that were found to run in this process, by lock slice: probed once."""
+    supplied: dict[str, str] = field(default_factory=dict)
+    """From ``--source``: a recipe's name, or ``recipe/submodule-path``, to the URL that counts."""
 
     @functools.cached_property
     def store(self) -> Store:

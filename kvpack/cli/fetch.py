@@ -8,10 +8,12 @@ import argparse
 
 from kvpack.cli.context import Context
 from kvpack.cli.select import Selected, add_selectors
+from kvpack.cli.sources import add_source_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_selectors(parser)
+    add_source_options(parser)
 
 
 def run(args: Selected, context: Context) -> int:
@@ -20,7 +22,7 @@ def run(args: Selected, context: Context) -> int:
     from kvpack.cli.supply import everything, supply
 
     wanted = {}
-    for plan in plans(context, args):
+    for plan in plans(context, args, ask=True):
         for entry in everything(plan):
             wanted[entry.sha256] = entry
     missing = [entry for digest, entry in wanted.items() if not context.store.has(digest)]

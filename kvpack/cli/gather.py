@@ -1,180 +1,144 @@
-"""Turns the words of ``kvpack conflicts`` into claims: files, pins, pylocks, environments."""
+"""The words of ``kvpack conflicts``: wheels, pins, requirements, pylocks, folders, indexes."""
 
-import functools
-import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from kvpack.cli.context import Context
-from kvpack.cli.pins import Environment, Pin, pins_of, pylock, requirements
-from kvpack.errors import CatalogueError, ResolutionFailed, UsageError, WheelInvalid
-from kvpack.fetch.registries import Registries
-from kvpack.resolve.claims import of_environment
-from kvpack.resolve.model import Claims
-from kvpack.resolve.ranged import claims_of_file, claims_of_url
-from kvpack.resolve.wheels import best
-from kvpack.tools.process import Command, check
+from kvpack.cli.indexes import Indexes, project_of
+from kvpack.cli.pins import Environment, Pin, pins_of, pylock, requirements, split_digest
+from kvpack.errors import ResolutionFailed, UsageError, WheelInvalid
+from kvpack.fetch.simple import Link
+from kvpack.names import normalize
+from kvpack.resolve.wheels import newest
+from kvpack.tools.web import parse, redact
 
-_ASK = """
-import json, sys, sysconfig
-paths = sysconfig.get_paths()
-print(json.dumps({
-    "prefix": sys.prefix,
-    "site": sorted({paths["purelib"], paths["platlib"]}),
-    "python": "%d.%d" % sys.version_info[:2],
-}))
-"""
+MOST_PROJECTS = 1000
+"""Of an index that is judged whole: more is a public registry, and no set."""
 
 
 @dataclass(frozen=True)
 class Gatherer:
-    """Reads claims for one kind of environment."""
+    """Turns words into pins for one kind of environment."""
 
-    context: Context
-    environment: Environment
+    indexes: Indexes
 
-    def all(self, specs: Sequence[str], installed: dict[str, Any] | None) -> list[Claims]:
-        """The claims of everything that was named.
+    @property
+    def _environment(self) -> Environment:
+        return self.indexes.environment
 
-        A distribution of the set replaces the installed one of the same name.
+    def all(self, specs: Sequence[str]) -> list[Pin]:
+        """The wheels of everything that was named.
 
-        :param installed: what ``ask`` gave.
-        :raises UsageError: if a spec cannot be understood.
-        :raises FetchFailed: if an index does not answer.
+        :raises UsageError: if a word cannot be understood, or names two versions of one project.
+        :raises ResolutionFailed: if nothing in a folder, index or pylock fits the environment.
         """
-        if not specs and installed is None:
-            raise UsageError("nothing to judge", hint="kvpack conflicts --help")
-        files, pins = self._sort(specs)
-        found = [_file(path) for path in files]
-        if pins:
-            found += self._read(pins)
-        if installed is not None:
-            named = {claims.distribution for claims in found}
-            found += [c for c in _installed(installed) if c.distribution not in named]
-        return found
+        pins = [pin for spec in specs for pin in self._of(spec)]
+        _refuse_two_versions(pins)
+        return pins
 
-    def _sort(self, specs: Sequence[str]) -> tuple[list[Path], list[Pin]]:
-        files: list[Path] = []
-        pins: list[Pin] = []
-        for spec in specs:
-            path = Path(spec)
-            if spec.endswith(".whl") and "://" not in spec:
-                files.append(path)
-            elif path.name.startswith("pylock.") and spec.endswith(".toml"):
-                pins += pylock(path, self.environment)
-            elif spec.endswith((".txt", ".in")):
-                pins += requirements(path, self.environment)
-            else:
-                pins += pins_of(spec, "SPEC", self.environment)
-        return files, list(dict.fromkeys(pins))
+    def _of(self, spec: str) -> Iterable[Pin]:
+        path = Path(spec)
+        if re.match(r"[a-z]+://", spec):
+            return self._index(spec) if spec.endswith("/") else [_address(spec)]
+        bare, sha256 = split_digest(spec)
+        if bare.endswith(".whl") and "://" not in spec:
+            pin = _wheel(spec, Path(bare).absolute().as_uri(), sha256)
+            if not Path(bare).is_file():
+                raise UsageError(f"there is no file {bare}", hint="kvpack conflicts --help")
+            return [pin]
+        if path.is_dir():
+            return self._index(path.absolute().as_uri() + "/", shown=spec)
+        if path.name.startswith("pylock.") and spec.endswith(".toml"):
+            return pylock(path, self._environment)
+        if spec.endswith("/"):
+            raise UsageError(f"there is no folder {spec}", hint="kvpack conflicts --help")
+        if spec.endswith((".txt", ".in")):
+            return requirements(path, self._environment)
+        return pins_of(spec, "SPEC", self._environment)
 
-    def _read(self, pins: Sequence[Pin]) -> list[Claims]:
-        remote = any(not pin.url.startswith("file:") for pin in pins)
-        if remote and self.context.options.offline:
-            raise UsageError(
-                "kvpack conflicts reads wheels from their index, which --offline forbids",
-                hint="name wheel files, or --installed PYTHON",
+    # -- folders and indexes ---------------------------------------------------------------
+
+    def _index(self, url: str, shown: str = "") -> list[Pin]:
+        """Every project's newest wheel that fits: of a flat folder or page, or a simple index."""
+        shown = shown or redact(url)
+        entries = self.indexes.page(url)
+        wheels = [link for link in entries if link.filename.endswith(".whl")]
+        pins = [*self._newest(wheels, shown)] or self._projects(url, shown, entries)
+        if not pins:
+            raise ResolutionFailed(
+                f"{shown} has no wheel for {self._environment}",
+                cause="it lists none, or all of them are for other environments",
+                hint="choose another folder or index, or another --python, --glibc or --arch",
             )
-        if remote:
-            self._registries.prepare(["pypi"])
-        count = f"{len(pins)} wheel{'' if len(pins) == 1 else 's'}"
-        step = self.context.console.step(f"Reading {count} by range requests")
-        with step, ThreadPoolExecutor(8) as pool:
-            return list(pool.map(self._pinned, pins))
+        return pins
 
-    @functools.cached_property
-    def _registries(self) -> Registries:
-        """Those of the catalogue; outside of any, those of the machine."""
-        try:
-            return self.context.registries
-        except CatalogueError:
-            if self.context.options.root is not None:
-                raise
-            return Registries(Path.cwd(), reporter=self.context.console)
+    def _projects(self, url: str, shown: str, entries: Sequence[Link]) -> list[Pin]:
+        names = sorted({name for link in entries if (name := _project_of(link))})
+        if len(names) > MOST_PROJECTS:
+            raise UsageError(
+                f"{shown} lists {len(names)} projects, which are no set to install",
+                cause="it is a public registry, or a mirror of one",
+                hint=f"name what is to be installed: NAME==VERSION --index {shown}",
+            )
 
-    def _pinned(self, pin: Pin) -> Claims:
-        url, version = pin.url, pin.version
-        if not url:
-            links = {link.filename: link.url for link in self._registries.links(pin.name)}
-            wheel = best(links, pin.version, self.environment.tags)
-            if wheel is None:
-                offered = sorted(name for name in links if f"-{pin.version}-" in name)[:6]
-                raise ResolutionFailed(
-                    f"{pin.name} {pin.version} has no wheel for {self.environment}",
-                    cause=f"wheels of that version: {', '.join(offered) or 'none'}",
-                    hint="choose another version, or another --python, --glibc or --arch",
-                )
-            url, version = links[wheel], str(parse_wheel_filename(wheel)[1])
-        web = self._registries.web("url" if url.startswith("file:") else "pypi")
-        return claims_of_url(web, url, (pin.name, version))
+        def read(name: str) -> list[Pin]:
+            return list(self._newest(self.indexes.listed(url, name), shown))
+
+        with ThreadPoolExecutor(8) as pool:
+            return [pin for pins in pool.map(read, names) for pin in pins]
+
+    def _newest(self, links: Iterable[Link], shown: str) -> Iterator[Pin]:
+        by_name = {link.filename: link for link in links if not link.yanked}
+        chosen = newest(by_name, self._environment.tags)
+        for name in sorted({project_of(one) for one in by_name} - set(chosen)):
+            self.indexes.context.console.warn(
+                f"{shown}: no wheel of {name} fits {self._environment}: it is not judged"
+            )
+        for filename in chosen.values():
+            link = by_name[filename]
+            yield _wheel(f"{shown}: {filename}", link.url, link.sha256 or "")
 
 
-def _file(path: Path) -> Claims:
+def _project_of(link: Link) -> str:
+    """The project that a link of an index's root page leads to; empty for other links."""
+    name = parse(link.url).path.rstrip("/").rpartition("/")[2]
+    return name if name == normalize(name) and "." not in name else ""
+
+
+# -- wheels -----------------------------------------------------------------------------------
+
+
+def _address(spec: str) -> Pin:
+    url, sha256 = split_digest(spec)
+    return _wheel(redact(spec), url, sha256)
+
+
+def _wheel(spec: str, url: str, sha256: str = "") -> Pin:
+    """:raises WheelInvalid: if the file name is no wheel's."""
+    filename = Pin("", "", url).filename
     try:
-        name, version, _, _ = parse_wheel_filename(path.name)
-        size = path.stat().st_size
-        with path.open("rb") as stream:
-            return claims_of_file(stream, (str(name), str(version)), str(path), size=size)
+        name, version, _, _ = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
         raise WheelInvalid(
-            f"{path} has no wheel's name: {error}", hint="kvpack audit names every fault"
+            f"{spec} has no wheel's name: {error}",
+            cause="a wheel is named NAME-VERSION-PYTHON-ABI-PLATFORM.whl (PEP 427)",
+            hint="an index or a folder is written with a slash at its end",
         ) from None
-    except FileNotFoundError:
-        raise UsageError(f"there is no file {path}", hint="kvpack conflicts --help") from None
+    return Pin(canonicalize_name(name), str(version), url, sha256, brought_by=spec)
 
 
-# -- environments -------------------------------------------------------------------------------
-
-
-def ask(python: Path, context: Context) -> dict[str, Any]:
-    """Where an environment has its distributions, and its Python's version.
-
-    :raises ToolFailed: if it cannot be started.
-    :raises UsageError: if it is no Python.
-    """
-    command = Command(args=[python, "-I", "-c", _ASK], timeout=60)
-    output = check(command, context.console).output
-    try:
-        said: dict[str, Any] = json.loads(output)
-    except ValueError:
-        raise UsageError(
-            f"--installed {python} is no Python: it said {output[:80]!r}",
-            hint="name an environment's bin/python",
-        ) from None
-    return said
-
-
-def _installed(said: dict[str, Any]) -> Iterator[Claims]:
-    """The distributions of an environment, from their own RECORD files."""
-    prefix = Path(said["prefix"])
-    for folder in said["site"]:
-        site = Path(folder)
-        inside = site.is_relative_to(prefix)
-        below = site.relative_to(prefix).as_posix() if inside else "site-packages"
-        for record in sorted(site.glob("*.dist-info/RECORD")):
-            yield _distribution(record, below)
-
-
-def _distribution(record: Path, below: str) -> Claims:
-    name, _, version = record.parent.name.removesuffix(".dist-info").rpartition("-")
-    points = record.with_name("entry_points.txt")
-    text = points.read_text(encoding="utf-8", errors="replace") if points.is_file() else ""
-    try:
-        claims = of_environment(record.read_text(encoding="utf-8"), below, text)
-        return Claims(
-            distribution=canonicalize_name(name),
-            version=version,
-            origin=str(record.parent),
-            claims=claims,
-        )
-    except ValueError as error:  # of the text, of RECORD, or of the folder's name
-        raise WheelInvalid(
-            f"the installed {record.parent} cannot be judged: {error}",
-            cause="it was written by hand, or an uninstall was cut",
-            hint="install that distribution again",
-        ) from error
+def _refuse_two_versions(pins: Sequence[Pin]) -> None:
+    seen: dict[str, Pin] = {}
+    for pin in pins:
+        first = seen.setdefault(pin.name, pin)
+        if first.version != pin.version:
+            raise UsageError(
+                f"{pin.name} is named at two versions: {first.version} ({first.brought_by}) and "
+                f"{pin.version} ({pin.brought_by})",
+                cause="one environment holds one version of a distribution",
+                hint="leave one of them out",
+            )

@@ -1,17 +1,67 @@
 """Audits a wheel by its recipe and remembers the verdict: same wheel, same rules, same answer."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvpack.audit.model import AuditReport, Policy
 from kvpack.audit.rules import rules_digest
 from kvpack.cli.context import Context
-from kvpack.errors import WheelInvalid
+from kvpack.errors import Fault, WheelInvalid
 from kvpack.tools.files import canonical_json, sha256_of
 
 if TYPE_CHECKING:
+    from kvpack.audit.evidence import Seen
+    from kvpack.audit.model import WheelFacts
+    from kvpack.audit.prove import Held
     from kvpack.audit.smoke import Trial
     from kvpack.build.model import BuildPlan, BuiltWheel
+    from kvpack.recipe.model import Recipe
+
+
+@dataclass(frozen=True)
+class Examined:
+    """One wheel, read once: its facts, its faults, and what the recipe's proofs ask for."""
+
+    facts: "WheelFacts"
+    faults: list[Fault]
+    seen: "Mapping[str, Seen]" = field(default_factory=dict)
+
+
+def examine(path: Path, recipe: "Recipe | None", *, hint: str) -> Examined:
+    """Read a wheel; nothing is executed.
+
+    :param hint: what to do if it cannot be read.
+    :raises WheelInvalid: if nothing can be trusted to be read.
+    """
+    from kvpack.audit.evidence import questions
+    from kvpack.audit.symbols import Prober
+    from kvpack.audit.wheel import inspect_wheel
+
+    prober = Prober(questions(recipe.prove, recipe.identity)) if recipe else None
+    facts, faults = inspect_wheel(path, prober)
+    if facts is None:
+        raise WheelInvalid(
+            f"{path} is not a wheel that can be read",
+            cause="it is damaged, or another kind of file",
+            hint=hint,
+            faults=faults,
+        )
+    return Examined(facts, faults, prober.seen if prober else {})
+
+
+def report_on(
+    examined: Examined, policy: Policy, recipe: "Recipe | None", held: "Held"
+) -> AuditReport:
+    """Hold what was read to the rules, and to the recipe's proofs."""
+    from kvpack.audit.checks import audit
+    from kvpack.audit.prove import with_proofs
+
+    report = audit(examined.facts, policy, examined.faults)
+    if recipe is None:
+        return report
+    return with_proofs(report, recipe.prove, recipe.identity, examined.seen, held)
 
 
 def policy_of(plan: "BuildPlan") -> Policy:
@@ -36,8 +86,21 @@ def verdict_name(plan: "BuildPlan", sha256: str) -> str:
         audit.imports,
         audit.run,
         [wheel.sha256 for wheel in plan.inputs.imports],
+        *_proof_rules(plan),
     ]
     return f"{sha256}-{sha256_of(canonical_json(rules))[:16]}"
+
+
+def _proof_rules(plan: "BuildPlan") -> list[object]:
+    """What the recipe's proofs are, and what they must give here; nothing where there are none."""
+    recipe, target = plan.recipe, plan.inputs.target
+    if not recipe.prove and recipe.identity is None:
+        return []
+    identity = recipe.identity.as_json() if recipe.identity else None
+    expected = [
+        prove.expected(target.version, target.accelerator, target.arch) for prove in recipe.prove
+    ]
+    return [identity, [prove.as_json() for prove in recipe.prove], expected]
 
 
 def remembered(context: Context, plan: "BuildPlan", sha256: str) -> dict[str, Any] | None:
@@ -52,23 +115,22 @@ def judge(context: Context, plan: "BuildPlan", built: "BuiltWheel") -> dict[str,
     """
     if (known := remembered(context, plan, built.sha256)) is not None:
         return known
-    from kvpack.audit.checks import audit
-    from kvpack.audit.wheel import inspect_wheel
+    from kvpack.audit.prove import Held
 
-    console, store = context.console, context.store
+    console, store, target = context.console, context.store, plan.inputs.target
+    held = Held(
+        accelerator=target.accelerator,
+        arch=target.arch,
+        own=True,
+        host_libraries=plan.recipe.audit.host_libraries,
+    )
     with store.scratch("audit") as folder:
         wheel = folder / built.file
         store.place(built.sha256, wheel)
         with console.step(f"Auditing {built.file}"):
-            facts, faults = inspect_wheel(wheel)
-            if facts is None:
-                raise WheelInvalid(
-                    f"{built.file} cannot be read back from the store",
-                    cause="the build made a file that is no wheel",
-                    hint="kvpack store gc --keep-results 0, then build again",
-                    faults=faults,
-                )
-            report = audit(facts, policy_of(plan), faults)
+            hint = "kvpack store gc --keep-results 0, then build again"
+            examined = examine(wheel, plan.recipe, hint=hint)
+            report = report_on(examined, policy_of(plan), plan.recipe, held)
         if report.passed and (plan.recipe.audit.imports or plan.recipe.audit.run):
             report = _with_trial(context, plan, wheel, report)
     result: dict[str, Any] = report.as_json()

@@ -1,24 +1,34 @@
 """Lists the recipes of the catalogue: default version, axes, summary.
 
-A recipe that cannot be read is listed with its number of faults; kvpack check names them.
+A recipe that cannot be read is listed with its number of faults; kvpack check names them. --page
+writes the catalogue as a page of Markdown instead, with every recipe's versions, targets, options,
+patches and proofs; there, every recipe must be valid.
 """
 
 import argparse
+import os
+from pathlib import Path
 
 from kvpack.cli.context import Context, Options
 from kvpack.errors import RecipeInvalid
 
 
+class Args(Options):
+    page: Path | None = None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No arguments beside the global options."""
-    del parser
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE.md", help="write the catalogue as a page of Markdown"
+    )
 
 
-def run(args: Options, context: Context) -> int:
-    """Print the catalogue."""
+def run(args: Args, context: Context) -> int:
+    """Print the catalogue, or write its page."""
     from kvpack.recipe.load import load_recipe
 
-    del args
+    if args.page is not None:
+        return _write_page(args.page, context)
     rows, found, broken = [], [], None
     for name in context.catalogue.names:
         try:
@@ -50,3 +60,27 @@ def run(args: Options, context: Context) -> int:
             ["recipe", "version", "python glibc arch accelerator", "summary"], rows
         )
     return broken.exit_code if broken else 0
+
+
+def _write_page(path: Path, context: Context) -> int:
+    """:raises RecipeInvalid: if a recipe has faults; the page stays as it was."""
+    from kvpack.recipe.load import load_recipe
+    from kvpack.recipe.page import page
+    from kvpack.tools.files import write_text
+
+    catalogue = context.catalogue
+    recipes = [load_recipe(catalogue, name) for name in catalogue.names]
+    place = path.absolute()
+    root = Path(os.path.relpath(catalogue.root.resolve(), place.parent.resolve())).as_posix()
+    shown = Path(os.path.relpath(place.resolve(), catalogue.root.resolve())).as_posix()
+    locked = {name for name in catalogue.names if catalogue.lock_path(name).is_file()}
+    text = page(recipes, locked=locked, root=root, command=f"kvpack list --page {shown}")
+    changed = not place.is_file() or place.read_bytes() != text.encode()
+    if changed:
+        write_text(place, text)
+    if context.console.as_json:
+        names = [recipe.name for recipe in recipes]
+        context.console.answer("page", {"file": shown, "changed": changed, "recipes": names})
+    else:
+        context.console.print(f"{shown} {'written' if changed else 'is current'}")
+    return 0

@@ -2,11 +2,15 @@
 
 What is locked stays locked: only what the recipe newly asks for, or what --upgrade names, moves.
 --check writes nothing, needs no network, and exits with 21 if recipe and lock differ.
+A git source that cannot be reached does not stop a lock: what is missing is told as "incomplete",
+and --strict makes that an error.
 """
 
 import argparse
+from collections.abc import Sequence
 
 from kvpack.cli.context import Context, Options
+from kvpack.cli.sources import add_source_options, supplied
 from kvpack.errors import KvpackError, LockMissing, UsageError
 
 
@@ -14,6 +18,8 @@ class Args(Options):
     recipes: list[str]
     check: bool = False
     upgrade: str | None = None
+    sources: Sequence[str] = ()
+    strict: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--upgrade", metavar="INPUT",
         help="let this input move: a project (cibuildwheel), a root (debian-bookworm), or source",
     )  # fmt: skip
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail (20) if a lock is incomplete, whatever is missing",
+    )
+    add_source_options(parser)
 
 
 def run(args: Args, context: Context) -> int:
@@ -31,19 +43,33 @@ def run(args: Args, context: Context) -> int:
         raise UsageError("--check and --upgrade exclude each other", hint="kvpack lock --help")
     names = context.recipe_names(args.recipes)
     if args.check:
-        return _check(names, context)
+        return _check(names, context, strict=args.strict)
     if args.offline:
         raise UsageError(
             "kvpack lock asks registries, which --offline forbids",
             hint="kvpack lock --check works offline",
         )
+    context.supplied.update(supplied(list(args.sources), names))
     results = [_lock(name, args.upgrade, context) for name in names]
     if context.console.as_json:
         context.console.answer("lock", {"recipes": results})
-    return 0
+    short = [str(result["recipe"]) for result in results if result["incomplete"]]
+    return _told_strictly(short, context) if args.strict and short else 0
 
 
-def _check(names: list[str], context: Context) -> int:
+def _told_strictly(names: list[str], context: Context) -> int:
+    """Tell that locks are incomplete, where that is an error."""
+    error = LockMissing(
+        f"incomplete: the lock{'s' if len(names) > 1 else ''} of {', '.join(names)}",
+        cause="an upstream was not reached when it was locked, or kvpack cannot lock an input yet",
+        hint="kvpack lock where upstream can be reached, or with --source NAME=PATH_OR_URL",
+    )
+    if not context.console.as_json:
+        context.console.error(error)
+    return error.exit_code
+
+
+def _check(names: list[str], context: Context, *, strict: bool) -> int:
     from kvpack.cli.select import read_checked_lock
     from kvpack.recipe.load import load_recipe
 
@@ -66,6 +92,9 @@ def _check(names: list[str], context: Context) -> int:
                 context.console.print(f"  incomplete: {reason}")
     if context.console.as_json:
         context.console.answer("lock-check", {"recipes": results})
+    short = [str(result["recipe"]) for result in results if result.get("incomplete")]
+    if first is None and strict and short:
+        return _told_strictly(short, context)
     return first.exit_code if first else 0
 
 
@@ -86,7 +115,7 @@ def _lock(name: str, upgrade: str | None, context: Context) -> dict[str, object]
     except LockMissing:
         old = None
     new = pin(
-        recipe, context.roots, Online(context),
+        recipe, context.roots, Online(context, name),
         old=old, upgrade=upgrade, reporter=console,
         patches=lambda file: sha256_file(catalogue.patch_path(name, file)),
     )  # fmt: skip

@@ -22,6 +22,7 @@ from kvpack.errors import UsageError
 from kvpack.names import did_you_mean
 
 COMMANDS = {
+    "new": "draft a recipe from an sdist or a repository",
     "list": "the recipes of the catalogue",
     "show": "one recipe: versions, targets, options, inputs",
     "check": "validate recipes and their locks",
@@ -32,8 +33,15 @@ COMMANDS = {
     "plan": "every target with its key: hit, or to be built and why",
     "why": "which inputs differ from the last build of a target",
     "build": "build, audit and deliver wheels",
+    "patches": "what each patch still does: needed, upstream, conflicts; add and drop",
     "audit": "facts and findings of any wheel",
     "conflicts": "who owns each path of a set of wheels, before it is installed",
+    "requirements": "one conflict-free set of wheels for an accelerator, as files",
+    "doctor": "what is wrong in a live environment, and the commands that mend it",
+    "publish": "write audited wheels and their index to object storage or a folder",
+    "rollback": "make a channel list again what it listed at a release",
+    "release": "list, show, compare, retire and restore releases",
+    "mirror": "compare storages by hash, repair mirrors by copying",
     "store": "verify, clean or measure the store",
 }
 

@@ -27,6 +27,7 @@ class Delivered:
             "target": self.plan.title,
             "key": self.plan.key,
             "hit": self.built.hit,
+            "dirty": self.plan.dirty,
             "wheel": str(self.path),
             "sha256": self.built.sha256,
             "size": self.built.size,
@@ -112,12 +113,13 @@ def cibuildwheel_in(
     :param place: scratch folder, and the name of the source's folder inside the container.
     """
     from kvpack.build.run import cibuildwheel, prepare
+    from kvpack.cli.sources import unpack_source
     from kvpack.cli.supply import build_parts, supply
     from kvpack.cli.workshop import ready_root
 
     folder, source_folder = place
     _check_machine(context, plan)
-    supply(context, build_parts(plan.inputs))
+    supply(context, build_parts(plan))
     engine, image, root = ready_root(context, plan.inputs)
     shop = Workshop(image=image, folder=folder, source_folder=source_folder, compiler_cache=cache)
     patches = context.catalogue
@@ -125,7 +127,8 @@ def cibuildwheel_in(
         source = prepare(
             plan, shop, context.store.check, lambda f: patches.patch_path(plan.recipe.name, f)
         )
-        _unpack(context, plan, source)
+        locked = plan.inputs.source
+        unpack_source(context.store.check(locked.sha256), source, locked.file)
         tools = host_tools(context, plan, folder)
     log = context.store.log_path(plan.key)
     wheel = cibuildwheel(plan, shop, engine, tools=tools, log=log, reporter=context.console)
@@ -141,19 +144,6 @@ def _check_machine(context: Context, plan: BuildPlan) -> None:
             hint=f"run the same command on an {target.arch} machine: the key is the same there "
             f"({plan.key[:12]})",
         )
-
-
-def _unpack(context: Context, plan: BuildPlan, target: Path) -> None:
-    """The sdist's one top folder becomes the source folder."""
-    from kvpack.tools.archive import unpack
-
-    locked_source = plan.inputs.source
-    unpacked = target.with_name("unpacked")
-    unpack(context.store.check(locked_source.sha256), unpacked, name=locked_source.file)
-    tops = list(unpacked.iterdir())
-    (tops[0] if len(tops) == 1 and tops[0].is_dir() else unpacked).rename(target)
-    if unpacked.exists():
-        unpacked.rmdir()
 
 
 def host_tools(context: Context, plan: BuildPlan, folder: Path) -> Path:

@@ -4,7 +4,7 @@ import functools
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
@@ -17,6 +17,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import InvalidVersion, Version
 
 from kvpack.errors import ResolutionFailed, UsageError
+from kvpack.names import SHA256_PATTERN
 from kvpack.resolve.wheels import best, tags_of
 
 _HELP = "kvpack conflicts --help"
@@ -29,6 +30,23 @@ class Pin:
     name: str
     version: str
     url: str = ""
+    sha256: str = ""
+    """Of the wheel, where something names it."""
+    brought_by: str = field(default="", compare=False)
+    """The requirement and its place, for messages."""
+    hashes: frozenset[str] = field(default=frozenset(), compare=False)
+    """The sha256 digests that a requirement admits; empty: any."""
+
+    @property
+    def filename(self) -> str:
+        """Of the wheel; empty where no address is known."""
+        return _file_of(self.url)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the wheel lies on this machine; ``None`` if it is elsewhere."""
+        parts = urlsplit(self.url)
+        return Path(unquote(parts.path)) if parts.scheme == "file" else None
 
 
 @dataclass(frozen=True)
@@ -46,11 +64,10 @@ class Environment:
     def tags(self) -> list[Tag]:
         return tags_of(self.python, self.glibc, self.arch)
 
-    def wants(self, marker: Marker | None, **more: frozenset[str]) -> bool:
-        """Whether a requirement with this marker belongs to the environment."""
-        if marker is None:
-            return True
-        facts = {
+    @functools.cached_property
+    def markers(self) -> dict[str, str]:
+        """The environment's marker variables (PEP 508)."""
+        return {
             "implementation_name": "cpython",
             "implementation_version": f"{self.python}.0",
             "os_name": "posix",
@@ -63,7 +80,21 @@ class Environment:
             "python_version": self.python,
             "sys_platform": "linux",
         }
-        return marker.evaluate({**facts, **more}, context="lock_file" if more else "metadata")
+
+    def wants(self, marker: Marker | None, **more: frozenset[str]) -> bool:
+        """Whether a requirement with this marker belongs to the environment."""
+        if marker is None:
+            return True
+        return marker.evaluate(
+            {**self.markers, **more}, context="lock_file" if more else "metadata"
+        )
+
+    def asks_for(self, requirement: str) -> bool:
+        """Whether a line of ``Requires-Dist`` counts here, extras left out."""
+        try:
+            return self.wants(Requirement(requirement).marker)
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
+            return False
 
 
 def pins_of(text: str, place: str, environment: Environment) -> Iterator[Pin]:
@@ -85,18 +116,26 @@ def pins_of(text: str, place: str, environment: Environment) -> Iterator[Pin]:
             hint="write name==version; uv pip compile pins a whole set",
         ) from None
     if wanted:
-        yield pin
+        yield replace(pin, brought_by=text if place == "SPEC" else f"{place}: {text}")
 
 
 def _pin(requirement: Requirement) -> Pin:
     """:raises ValueError: if it pins nothing."""
     if requirement.url:
         _, version, _, _ = parse_wheel_filename(_file_of(requirement.url))
-        return Pin(canonicalize_name(requirement.name), str(version), requirement.url)
+        url, sha256 = split_digest(requirement.url)
+        return Pin(canonicalize_name(requirement.name), str(version), url, sha256)
     (spec,) = requirement.specifier
     if spec.operator not in {"==", "==="}:
         raise ValueError(spec.operator)
     return Pin(canonicalize_name(requirement.name), str(Version(spec.version)))
+
+
+def split_digest(url: str) -> tuple[str, str]:
+    """A URL without its fragment, and the sha256 that the fragment names (PEP 503)."""
+    bare, _, fragment = url.partition("#")
+    found = re.search(r"(?:^|&)sha256=([0-9A-Fa-f]{64})(?:&|$)", fragment)
+    return bare, found[1].lower() if found else ""
 
 
 def _file_of(url: str) -> str:
@@ -109,7 +148,7 @@ def _file_of(url: str) -> str:
 def requirements(
     path: Path, environment: Environment, above: tuple[Path, ...] = ()
 ) -> Iterator[Pin]:
-    """The pins of a requirements file and of those it includes; hashes and options do not matter.
+    """The pins of a requirements file and of those it includes; other options do not matter.
 
     :raises UsageError: if it cannot be read or a line pins nothing.
     """
@@ -123,7 +162,10 @@ def requirements(
                 path.parent / included[1], environment, (*above, path.resolve())
             )
         elif words and (not words.startswith("-") or re.match(r"(-e|--editable)\b", words)):
-            yield from pins_of(words, place, environment)
+            hashes = frozenset(re.findall(r"\s--hash[=\s]sha256:([0-9a-f]{64})\b", line))
+            for pin in pins_of(words, place, environment):
+                only = next(iter(hashes)) if len(hashes) == 1 and pin.url else ""
+                yield replace(pin, hashes=hashes, sha256=pin.sha256 or only)
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -179,7 +221,12 @@ def _locked(package: Package, path: Path, environment: Environment) -> Pin:
         url = (path.parent / wheel.path).absolute().as_uri()
     else:
         url = urljoin(path.absolute().as_uri(), wheel.url or "")
-    return Pin(package.name, str(parse_wheel_filename(name)[1]), url)
+    digest = str(wheel.hashes.get("sha256", "")).lower()
+    return Pin(
+        *(package.name, str(parse_wheel_filename(name)[1]), url),
+        sha256=digest if re.fullmatch(SHA256_PATTERN, digest) else "",
+        brought_by=f"{path}: {package.name}",
+    )
 
 
 def _name_of(wheel: PackageWheel) -> str:

@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context
 from kvpack.cli.select import Selected, add_selectors
+from kvpack.cli.sources import add_source_options
 from kvpack.console import human_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvpack.build.model import BuildPlan
+    from kvpack.lock.check import Slicer
+    from kvpack.recipe.model import Recipe, Target
 
 
 class Args(Selected):
@@ -21,17 +26,18 @@ class Args(Selected):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_selectors(parser)
+    add_source_options(parser, dirty=True)
     parser.add_argument("--all", action="store_true", help="the recipe's whole matrix")
     parser.add_argument("--all-versions", action="store_true", help="the matrix of every version")
 
 
 def run(args: Args, context: Context) -> int:
     """Print the plan."""
-    from kvpack.cli.select import plans
+    from kvpack.cli.select import use_sources
 
+    use_sources(context, args)
     whole = args.all or args.all_versions
-    found, incomplete = _whole(args, context) if whole else (plans(context, args), [])
-    rows = [describe(plan, context) for plan in found]
+    rows, incomplete = _whole(args, context) if whole else (_chosen(args, context), [])
     console = context.console
     if console.as_json:
         console.answer("plan", {"targets": rows, "incomplete": incomplete})
@@ -42,7 +48,7 @@ def run(args: Args, context: Context) -> int:
             [
                 row["target"],
                 row["root"],
-                row["key"][:12],
+                (row["key"] or "pending")[:12],
                 row["state"],
                 row["because"],
                 human_time(row["seconds"]) if row["seconds"] else "",
@@ -55,9 +61,50 @@ def run(args: Args, context: Context) -> int:
     return 0
 
 
-def _whole(args: Args, context: Context) -> "tuple[list[BuildPlan], list[str]]":
-    """The plans of whole matrices, and what the locks cannot name."""
-    from kvpack.cli.select import plan_for, read_checked_lock, selection
+def _chosen(args: Args, context: Context) -> list[dict[str, Any]]:
+    """The rows of the selected targets."""
+    from kvpack.cli.select import chosen_targets
+
+    return [
+        row
+        for recipe, slicer, targets in chosen_targets(context, args)
+        for row in _rows(args, context, (recipe, slicer), targets)
+    ]
+
+
+def _rows(
+    args: Args, context: Context, locked: "tuple[Recipe, Slicer]", targets: "Iterable[Target]"
+) -> list[dict[str, Any]]:
+    """A row per target of one recipe, also where the lock could not name the source."""
+    from kvpack.cli.select import in_working_tree, plan_for
+
+    rows, planned = [], []
+    for target in targets:
+        if reason := locked[1].pending(target.version):
+            rows.append(_pending(target, reason))
+        else:
+            planned.append(plan_for(context, *locked, target))
+    planned = in_working_tree(context, planned) if args.dirty else planned
+    return rows + [describe(plan, context) for plan in planned]
+
+
+def _pending(target: "Target", reason: str) -> dict[str, Any]:
+    """A target that has no key yet."""
+    named = f"source of {target.recipe} {target.version}"
+    return {
+        "target": target.title,
+        "root": target.root,
+        "key": None,
+        "state": "pending",
+        "because": "source not pinned: " + reason.removeprefix(f"{named}: "),
+        "wheel": None,
+        "seconds": None,
+    }
+
+
+def _whole(args: Args, context: Context) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of whole matrices, and what the locks cannot name."""
+    from kvpack.cli.select import read_checked_lock, selection
     from kvpack.lock.check import Slicer
     from kvpack.lock.expect import is_complete
     from kvpack.recipe.expand import choose_version, matrix
@@ -70,12 +117,13 @@ def _whole(args: Args, context: Context) -> "tuple[list[BuildPlan], list[str]]":
         lock = read_checked_lock(context, recipe)
         slicer = Slicer(recipe, lock)
         wanted = [choose_version(recipe, args.version)]
-        found += [
-            plan_for(context, recipe, slicer, target)
+        targets = [
+            target
             for version in (recipe.versions if args.all_versions else wanted)
             for target in matrix(recipe, context.roots, version)
             if is_complete(lock, target.accelerator) and chosen.holds(target)
         ]
+        found += _rows(args, context, (recipe, slicer), targets)
         incomplete += [f"{name}: {reason}" for reason in lock.incomplete]
     return found, incomplete
 

@@ -10,18 +10,21 @@ from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from packaging.version import Version
 
 from kvpack.cli.context import Context
+from kvpack.cli.sources import content_of, git_sources, repository_for
 from kvpack.errors import FetchFailed, ResolutionFailed
 from kvpack.fetch.download import fetch
 from kvpack.fetch.model import Wanted
 from kvpack.fetch.unlocked import fetch_unlocked
 from kvpack.lock import apt, uv
-from kvpack.lock.sdist import Sdist
+from kvpack.lock.sdist import GitTree, Sdist
+from kvpack.lock.source import LockedSubmodule
 from kvpack.names import Arch
 from kvpack.tools.archive import newest_mtime, read_member
 
 if TYPE_CHECKING:
     from kvpack.fetch.simple import Link
     from kvpack.lock.model import LockedDeb, LockedWheel
+    from kvpack.recipe.source import ArchiveSource, GitSource
 
 _PINNED_IMAGES = "cibuildwheel/resources/pinned_docker_images.cfg"
 """Where cibuildwheel keeps the digests of PyPA's images, inside its wheel."""
@@ -30,7 +33,8 @@ _PINNED_IMAGES = "cibuildwheel/resources/pinned_docker_images.cfg"
 class Online:
     """``lock.pin.Remote`` on this machine's registries."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, recipe: str) -> None:
+        self._context, self._recipe = context, recipe
         self._store = context.store
         self._registries = context.registries
         self._reporter = context.console
@@ -52,6 +56,43 @@ class Online:
             pyproject=read_member(path, "pyproject.toml", name=link.filename),
             pkg_info=read_member(path, "PKG-INFO", name=link.filename),
         )
+
+    def commit_of(self, label: str, source: "GitSource") -> str | None:
+        """Ask the source's places for its tag."""
+        repository = repository_for(self._recipe, label, source)
+        return git_sources(self._context).commit_of(repository, f"refs/tags/{source.tag}")
+
+    def git_tree(self, label: str, source: "GitSource", commit: str) -> GitTree:
+        """Export the commit's tree into the store and read it."""
+        repository = repository_for(self._recipe, label, source)
+        found = git_sources(self._context).tree(repository, commit, submodules=source.submodules)
+        modules = (
+            LockedSubmodule(path=one.path, url=one.url, commit=one.commit, tree=one.tree)
+            for one in found.submodules
+        )
+        shown = f"{label}, commit {commit[:12]}"
+        content = content_of(self._context, (shown, found.sha256, found.size), found.epoch)
+        return GitTree(commit=commit, tree=found.tree, submodules=tuple(modules), content=content)
+
+    def change(self, label: str, source: "GitSource", commit: str) -> str:
+        """Bring what a commit changed into the store."""
+        repository = repository_for(self._recipe, label, source)
+        return git_sources(self._context).change(repository, commit)
+
+    def archive(self, label: str, source: "ArchiveSource") -> Sdist:
+        """Fetch an archive and read it."""
+        wanted = Wanted(
+            registry="url",
+            place=source.archive,
+            mirrors=source.mirrors,
+            filename=source.file,
+            sha256=source.sha256,
+        )
+        fetch([wanted], store=self._store, registries=self._registries, reporter=self._reporter)
+        path = self._store.check(source.sha256)
+        named = (f"{label}, {source.file}", source.sha256, path.stat().st_size)
+        epoch = newest_mtime(path, name=source.file)
+        return content_of(self._context, named, epoch)
 
     def wheels(self, question: uv.Question) -> "tuple[LockedWheel, ...]":
         """Resolve against the primary index of the machine: others may not add versions."""

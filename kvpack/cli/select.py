@@ -1,16 +1,18 @@
 """The selectors that ``plan``, ``why``, ``build`` and ``fetch`` share, and the plans they give."""
 
 import argparse
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kvpack.cli.context import Context, Options
-from kvpack.errors import UsageError
+from kvpack.errors import SourceUnreachable, UsageError
 from kvpack.names import Accelerator, Arch, did_you_mean
 
 if TYPE_CHECKING:
     from kvpack.build.model import BuildPlan
+    from kvpack.cli.remote import Online
     from kvpack.lock.check import Slicer
-    from kvpack.lock.model import Lock
+    from kvpack.lock.model import Inputs, Lock
     from kvpack.recipe.model import Recipe, Selection, Target
 
 
@@ -25,10 +27,13 @@ class Selected(Options):
     cuda: str | None = None
     rocm: str | None = None
     cpu: bool = False
+    sources: Sequence[str] = ()
+    dirty: bool = False
 
 
 def add_selectors(parser: argparse.ArgumentParser, *, recipes: str = "+") -> None:
     """Add ``RECIPE…`` and the axis options."""
+    parser.set_defaults(sources=[], dirty=False)
     parser.add_argument("recipes", metavar="RECIPE", nargs=recipes, help="name of a recipe")
     group = parser.add_argument_group(
         "selectors", "lists are separated by commas; what is not selected is the recipe's default"
@@ -138,30 +143,121 @@ def read_checked_lock(context: Context, recipe: "Recipe") -> "Lock":
     return lock
 
 
-def plans(context: Context, args: Selected) -> "list[BuildPlan]":
-    """One plan per selected target, in the order they were named."""
+def plans(context: Context, args: Selected, *, ask: bool = False) -> "list[BuildPlan]":
+    """One plan per selected target, in the order they were named.
+
+    :param ask: whether a source that the lock could not name is asked for, so that whoever needs
+        it hears why it cannot be had.
+    """
+    found = []
+    use_sources(context, args)
+    for recipe, slicer, targets in chosen_targets(context, args):
+        for version in dict.fromkeys(target.version for target in targets):
+            if ask and slicer.pending(version):
+                ask_pending(context, recipe, version)
+        planned = [plan_for(context, recipe, slicer, target) for target in targets]
+        found += in_working_tree(context, planned) if args.dirty else planned
+    return found
+
+
+def chosen_targets(
+    context: Context, args: Selected
+) -> "Iterator[tuple[Recipe, Slicer, tuple[Target, ...]]]":
+    """The selected targets of each recipe that was named, with its lock."""
     from kvpack.lock.check import Slicer
     from kvpack.recipe.expand import expand
     from kvpack.recipe.load import load_recipe
 
     chosen = selection(args)
-    found = []
     for name in args.recipes:
         recipe = load_recipe(context.catalogue, name)
         targets = expand(
             recipe, context.roots, chosen, version=args.version, machine=context.machine
         )
-        slicer = Slicer(recipe, read_checked_lock(context, recipe))
-        found += [plan_for(context, recipe, slicer, target) for target in targets]
-    return found
+        yield recipe, Slicer(recipe, read_checked_lock(context, recipe)), targets
+
+
+def use_sources(context: Context, args: Selected) -> None:
+    """Note where ``--source`` says that sources are.
+
+    :raises UsageError: if one is not among the recipes, or ``--dirty`` has nothing to be about.
+    """
+    from kvpack.cli.sources import supplied
+
+    context.supplied.update(supplied(list(args.sources), args.recipes))
+    if args.dirty and not args.sources:
+        raise UsageError("--dirty needs --source NAME=PATH", hint="it builds that working tree")
+
+
+def ask_pending(context: Context, recipe: "Recipe", version: str) -> None:
+    """Ask for a source that the lock could not name.
+
+    :raises SourceUnreachable: with every place and why it failed.
+    :raises FetchFailed: of an archive.
+    """
+    from kvpack.cli.remote import Online
+
+    if context.options.offline:
+        return
+    remote, label = Online(context, recipe.name), f"{recipe.name} {version}"
+    try:
+        _ask(remote, recipe, version, label)
+    except SourceUnreachable as error:
+        raise SourceUnreachable(
+            error.what,
+            cause=f"{error.cause}; lock/{recipe.name}.toml could not name it either",
+            hint=error.hint.replace("--source", f"kvpack lock {recipe.name} --source", 1),
+            faults=error.faults,
+        ) from error
+
+
+def _ask(remote: "Online", recipe: "Recipe", version: str, label: str) -> None:
+    from kvpack.recipe.source import ArchiveSource, GitSource
+
+    source = recipe.versions[version].source
+    if isinstance(source, ArchiveSource):
+        remote.archive(label, source)
+    elif isinstance(source, GitSource):
+        commit = source.commit or remote.commit_of(label, source)
+        if commit is not None:
+            remote.git_tree(label, source, commit)
+    for patch in recipe.patches_for(version):
+        repository = recipe.git_for(patch)
+        if patch.commit is not None and repository is not None:
+            remote.change(f"patch {patch.id}", repository, patch.commit)
+
+
+def in_working_tree(context: Context, planned: "list[BuildPlan]") -> "list[BuildPlan]":
+    """The plans of one recipe with the working tree of ``--source`` in place of the commit."""
+    from kvpack.cli.sources import dirty_tree
+
+    trees = {plan.inputs.target.version: plan.inputs for plan in planned}
+    sources = {version: dirty_tree(context, inputs) for version, inputs in trees.items()}
+    return [
+        _plan(
+            context,
+            plan.recipe,
+            plan.inputs.model_copy(update={"source": sources[plan.inputs.target.version]}),
+        )
+        for plan in planned
+    ]
 
 
 def plan_for(context: Context, recipe: "Recipe", slicer: "Slicer", target: "Target") -> "BuildPlan":
     """The plan of one target."""
-    from kvpack.build.key import action, action_key, local_version
-    from kvpack.build.model import BuildPlan
+    from kvpack.cli.sources import take_file
 
     inputs = slicer.inputs(target)
+    take_file(context, inputs)
+    return _plan(context, recipe, inputs)
+
+
+def _plan(context: Context, recipe: "Recipe", inputs: "Inputs") -> "BuildPlan":
+    from kvpack.build.key import action, action_key, local_version
+    from kvpack.build.model import BuildPlan
+    from kvpack.lock.source import DirtyTree
+
+    target = inputs.target
     document = action(recipe, inputs, context.roots)
     key = action_key(document)
     return BuildPlan(
@@ -170,5 +266,5 @@ def plan_for(context: Context, recipe: "Recipe", slicer: "Slicer", target: "Targ
         action=document,
         key=key,
         distribution=recipe.distribution.name_for(target.accelerator) or recipe.name,
-        version=local_version(target.version, key),
+        version=local_version(target.version, key, dirty=isinstance(inputs.source, DirtyTree)),
     )

@@ -87,12 +87,14 @@ def _needed(context: Context) -> set[str]:
     :raises LockInvalid: if a lock cannot be read: nothing is removed then.
     """
     from kvpack.lock.file import read_lock
+    from kvpack.lock.source import LockedPatch, PendingGit
 
     keep = {str(r["wheel"]["sha256"]) for _, r in context.store.records("actions") if "wheel" in r}
     for root in known_catalogues(context):
         for path in sorted((root / "lock").glob("*.toml")):
             lock = read_lock(path, str(path))
-            keep |= {source.sha256 for source in lock.source}
+            keep |= {s.sha256 for s in lock.source if not isinstance(s, PendingGit)}
+            keep |= {p.sha256 for p in lock.patches if isinstance(p, LockedPatch)}
             keep |= {wheel.sha256 for wheel in lock.wheels}
             keep |= {deb.sha256 for root in lock.root for deb in root.packages}
     return keep

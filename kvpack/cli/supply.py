@@ -4,32 +4,89 @@ from typing import TYPE_CHECKING
 
 from kvpack.cli.context import Context
 from kvpack.cli.remote import wanted_wheel
+from kvpack.cli.sources import git_sources, repository_for
 from kvpack.fetch.download import fetch
-from kvpack.fetch.model import Wanted
+from kvpack.fetch.model import ChangeWanted, GitRepository, GitWanted, Wanted
+from kvpack.lock.source import DirtyTree, LockedArchive, LockedSource
+from kvpack.recipe.source import SdistSource
 from kvpack.tools.files import sha256_of
 
 if TYPE_CHECKING:
     from kvpack.build.model import BuildPlan
     from kvpack.lock.model import Inputs
+    from kvpack.lock.source import BuildSource, LockedPatch
+    from kvpack.recipe.model import Recipe
 
 
-def source_of(inputs: "Inputs") -> list[Wanted]:
-    source = inputs.source
+AnyWanted = Wanted | GitWanted | ChangeWanted
+
+
+def source_of(plan: "BuildPlan") -> list[AnyWanted]:
+    """The source, and the patches that are commits."""
+    patches = [patch for patch in plan.inputs.patches if patch.commit]
     return [
-        Wanted(
-            registry="pypi",
-            place=source.path,
-            filename=source.file,
-            sha256=source.sha256,
-            size=source.size,
-            project=source.project,
-        )
+        *wanted_source(plan.recipe, plan.inputs.source),
+        *(wanted_change(plan.recipe, patch) for patch in patches),
     ]
 
 
-def root_parts(inputs: "Inputs") -> list[Wanted]:
+def wanted_source(recipe: "Recipe", source: "BuildSource") -> list[AnyWanted]:
+    """A locked source; a working tree is in the store already."""
+    named = recipe.versions[source.version].source
+    mirrors = () if isinstance(named, SdistSource) else named.mirrors
+    match source:
+        case LockedSource():
+            return [
+                Wanted(
+                    registry="pypi",
+                    place=source.path,
+                    filename=source.file,
+                    sha256=source.sha256,
+                    size=source.size,
+                    project=source.project,
+                )
+            ]
+        case LockedArchive():
+            return [
+                Wanted(
+                    registry="url",
+                    place=source.archive,
+                    mirrors=mirrors,
+                    filename=source.file,
+                    sha256=source.sha256,
+                    size=source.size,
+                )
+            ]
+        case DirtyTree():
+            return []
+        case _:
+            label = f"{recipe.name} {source.version}"
+            return [
+                GitWanted(
+                    repository=GitRepository(
+                        name=recipe.name, label=label, git=source.git, mirrors=mirrors
+                    ),
+                    commit=source.commit,
+                    submodules=source.submodules,
+                    sha256=source.sha256,
+                )
+            ]
+
+
+def wanted_change(recipe: "Recipe", patch: "LockedPatch") -> ChangeWanted:
+    """A locked patch that is a commit."""
+    source = next(
+        found
+        for one in recipe.patches
+        if one.id == patch.id and (found := recipe.git_for(one)) is not None
+    )
+    repository = repository_for(recipe.name, f"patch {patch.id}", source)
+    return ChangeWanted(repository=repository, commit=str(patch.commit), sha256=patch.sha256)
+
+
+def root_parts(inputs: "Inputs") -> list[AnyWanted]:
     """The packages and tools of a generated root; nothing for an image."""
-    debs = [
+    debs: list[AnyWanted] = [
         Wanted(
             registry="debian",
             place=deb.path,
@@ -42,29 +99,36 @@ def root_parts(inputs: "Inputs") -> list[Wanted]:
     return debs + [wanted_wheel(wheel) for wheel in inputs.root_tools]
 
 
-def build_parts(inputs: "Inputs") -> list[Wanted]:
+def build_parts(plan: "BuildPlan") -> list[AnyWanted]:
     """What a build takes beside its root."""
-    return source_of(inputs) + [wanted_wheel(w) for w in (*inputs.build, *inputs.host)]
+    wheels = (*plan.inputs.build, *plan.inputs.host)
+    return source_of(plan) + [wanted_wheel(wheel) for wheel in wheels]
 
 
-def import_parts(inputs: "Inputs") -> list[Wanted]:
+def import_parts(inputs: "Inputs") -> list[AnyWanted]:
     return [wanted_wheel(wheel) for wheel in inputs.imports]
 
 
-def everything(plan: "BuildPlan") -> list[Wanted]:
+def everything(plan: "BuildPlan") -> list[AnyWanted]:
     inputs = plan.inputs
-    return build_parts(inputs) + root_parts(inputs) + import_parts(inputs)
+    return build_parts(plan) + root_parts(inputs) + import_parts(inputs)
 
 
-def supply(context: Context, wanted: list[Wanted]) -> None:
-    """Bring files into the store."""
+def supply(context: Context, wanted: list[AnyWanted]) -> None:
+    """Bring inputs into the store.
+
+    :raises SourceUnreachable: if no place of a git source has its commit.
+    """
     if all(context.store.has(entry.sha256) for entry in wanted):
         return
     # kvpack store gc keeps what the locks of known catalogues name.
     root = str(context.catalogue.root)
     context.store.write_record("catalogues", sha256_of(root.encode())[:16], {"root": root})
+    for entry in wanted:
+        if isinstance(entry, GitWanted | ChangeWanted):
+            git_sources(context).supply(entry)
     fetch(
-        wanted,
+        [entry for entry in wanted if isinstance(entry, Wanted)],
         store=context.store,
         registries=context.registries,
         reporter=context.console,

@@ -9,17 +9,21 @@
 
     [registries.debian]
     mirrors = ["https://…/debian"]      # base URLs below which pool/… and dists/… lie
+
+    [registries.git.mirrors]            # for repositories whose URL starts so: tried before it
+    "https://github.com/" = ["https://…/github/"]
 """
 
 import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from kvpack.base import Value
 from kvpack.errors import ConfigInvalid, Fault
 from kvpack.names import did_you_mean
+from kvpack.recipe.source import git_url_fault
 
 FILE = "kvpack.toml"
 BaseUrl = Annotated[
@@ -46,11 +50,28 @@ class DebianConfig(Value):
     """Base URLs to which a locked place is appended; tried before apt's own sources."""
 
 
+def _git_base(url: str) -> str:
+    if fault := git_url_fault(url, local=True):
+        raise ValueError(f"{url!r}: {fault}")
+    return url
+
+
+GitBase = Annotated[str, AfterValidator(_git_base)]
+
+
+class GitConfig(Value):
+    """The table ``[registries.git]``."""
+
+    mirrors: dict[GitBase, tuple[GitBase, ...]] = Field(default_factory=dict)
+    """How URLs of git repositories, submodules too, start -> what mirrors have in place of it."""
+
+
 class RegistriesConfig(Value):
     """The table ``[registries]``."""
 
     pypi: PypiConfig = Field(default_factory=PypiConfig)
     debian: DebianConfig = Field(default_factory=DebianConfig)
+    git: GitConfig = Field(default_factory=GitConfig)
 
 
 class Config(Value):
@@ -90,6 +111,7 @@ _TABLES: dict[tuple[str, ...], type[Value]] = {
     ("registries",): RegistriesConfig,
     ("registries", "pypi"): PypiConfig,
     ("registries", "debian"): DebianConfig,
+    ("registries", "git"): GitConfig,
 }
 
 

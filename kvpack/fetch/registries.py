@@ -154,7 +154,7 @@ class Registries:
         """Give the places of a file in the order to try; pages are read only when reached."""
         path = encode_path(wanted.place)
         if wanted.registry == "url":
-            yield Candidate(url=wanted.place)
+            yield from (Candidate(url=url) for url in (wanted.place, *wanted.mirrors))
         elif wanted.registry == "debian":
             for mirror in self.debian().mirrors:
                 yield Candidate(url=f"{mirror}/{path}")

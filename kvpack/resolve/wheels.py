@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import BuildTag, InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from kvpack.names import python_tag, version_key
@@ -47,3 +47,18 @@ def best(names: Iterable[str], version: str, accepted: list[Tag]) -> str | None:
             # Of equal tags, installers take the highest build number.
             found.append((parsed, -min(fits), build, name))
     return max(found)[3] if found else None
+
+
+def newest(names: Iterable[str], accepted: list[Tag]) -> dict[str, str]:
+    """Project -> its wheel of the highest version that fits; final releases before others."""
+    rank = {tag: index for index, tag in enumerate(accepted)}
+    found: dict[str, list[tuple[bool, Version, int, BuildTag, str]]] = {}
+    for name in names:
+        try:
+            project, version, build, tags = parse_wheel_filename(name)
+        except InvalidWheelFilename:
+            continue
+        if fits := [rank[tag] for tag in tags if tag in rank]:
+            row = (not version.is_prerelease, version, -min(fits), build, name)
+            found.setdefault(project, []).append(row)
+    return {project: max(found[project])[-1] for project in sorted(found)}

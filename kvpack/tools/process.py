@@ -43,6 +43,8 @@ class Command:
     stdin: bytes | None = None
     timeout: float | None = None
     """Seconds."""
+    output_to: Path | None = None
+    """A file that gets standard output as it is: bytes that are no text."""
     args_shown: Sequence[str] = field(default=())
     """What to print instead of ``args``, where those are long."""
 
@@ -72,16 +74,19 @@ def run(command: Command, reporter: Reporter) -> Result:
     :raises ToolFailed: if the program cannot be started, or ran past its time.
     """
     reporter.detail(f"+ {command.shown()}")
+    target = command.output_to.open("wb") if command.output_to else contextlib.nullcontext()
     try:
-        done = subprocess.run(
-            command.words,
-            env=command.environment,
-            cwd=command.folder,
-            input=command.stdin if command.stdin is not None else b"",
-            capture_output=True,
-            timeout=command.timeout,
-            check=False,
-        )
+        with target as stream:
+            done = subprocess.run(
+                command.words,
+                env=command.environment,
+                cwd=command.folder,
+                input=command.stdin if command.stdin is not None else b"",
+                stdout=stream or subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                timeout=command.timeout,
+                check=False,
+            )
     except OSError as error:
         raise _not_started(command, error) from error
     except subprocess.TimeoutExpired as error:
@@ -92,7 +97,7 @@ def run(command: Command, reporter: Reporter) -> Result:
     return Result(
         command=command.words,
         code=done.returncode,
-        output=done.stdout.decode(errors="replace"),
+        output=(done.stdout or b"").decode(errors="replace"),
         errors=done.stderr.decode(errors="replace"),
     )
 

@@ -4,7 +4,7 @@ Layout below the store's folder::
 
     blobs/sha256/ab/<digest>    read-only bytes under their own digest
     partial/<digest>            a download that was cut; resumed under its lock
-    actions/<key>.json          what a build with this key gave
+    actions/<key>.json          what a build with this key gave (sources/, changes/: a git commit)
     cells/<cell>.json           the newest key of a recipe's target, for ``why`` and times
     logs/<key>.log              the full log of the newest build with this key
     locks/<name>                advisory locks (``flock``): they die with their process
@@ -39,8 +39,7 @@ from kvpack.tools.files import (
 )
 
 CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# a kvpack store; see https://bford.info/cachedir/\n"
-
-
+_RECORDS = ("sources", "changes", "actions", "cells", "audits", "roots", "engine", "catalogues")
 CUT_AFTER = 3600
 """Seconds without a write after which an unfinished file has no process any more."""
 
@@ -293,8 +292,9 @@ class Store:
     def _cut_writes(self) -> Iterator[Path]:
         """What ``atomic_write`` of a killed process left beside its target."""
         oldest = time.time() - CUT_AFTER
-        kinds = ("blobs", "actions", "cells", "audits", "roots", "engine", "catalogues")
-        for path in (found for kind in kinds for found in (self.root / kind).rglob(".*.tmp")):
+        for path in (
+            found for kind in ("blobs", *_RECORDS) for found in (self.root / kind).rglob(".*.tmp")
+        ):
             with contextlib.suppress(FileNotFoundError):
                 if path.is_file() and path.stat().st_mtime < oldest:
                     yield path

@@ -1,6 +1,7 @@
 """What must hold for every value, tried on generated ones. Derandomized: the same every time."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -17,10 +18,18 @@ from kvpack.lock.model import (
     Closure,
     Lock,
     LockedDeb,
-    LockedPatch,
     LockedRoot,
-    LockedSource,
     LockedWheel,
+)
+from kvpack.lock.source import (
+    LockedArchive,
+    LockedGit,
+    LockedPatch,
+    LockedSource,
+    LockedSubmodule,
+    PendingArchive,
+    PendingGit,
+    PendingPatch,
 )
 from kvpack.names import Accelerator, Arch, version_key
 from kvpack.recipe.expand import expand, matrix
@@ -57,7 +66,47 @@ roots = st.builds(
     packages=st.lists(debs, max_size=3).map(tuple),
     image=st.none() | texts,
 )
-sources = st.builds(
+commits = st.from_regex(r"[0-9a-f]{40}", fullmatch=True)
+tags = st.from_regex(r"v[0-9]\.[0-9]{1,2}(\.post[0-9])?", fullmatch=True)
+git_urls = st.from_regex(r"(https|ssh)://[a-z]{1,9}\.example/[a-z]{1,9}\.git", fullmatch=True)
+web_urls = st.from_regex(r"https?://[a-z]{1,9}\.example/[a-z]{1,9}\.tar\.gz", fullmatch=True)
+epochs = st.integers(EPOCH_MIN, EPOCH_MAX)
+requirements = st.lists(texts, max_size=2).map(tuple)
+submodules = st.builds(LockedSubmodule, path=texts, url=texts, commit=commits, tree=commits)
+git_sources = st.builds(
+    LockedGit,
+    version=versions,
+    git=git_urls,
+    tag=st.none() | tags,
+    commit=commits,
+    submodules=st.booleans(),
+    tree=commits,
+    sha256=digests,
+    size=sizes,
+    epoch=epochs,
+    backend=texts,
+    build_requires=requirements,
+    submodule=st.lists(submodules, max_size=2).map(tuple),
+)
+archives = st.builds(
+    LockedArchive,
+    version=versions,
+    archive=web_urls,
+    file=files,
+    sha256=digests,
+    size=sizes,
+    epoch=epochs,
+    backend=texts,
+)
+unread = st.builds(
+    PendingGit,
+    version=versions,
+    git=git_urls,
+    tag=st.none() | tags,
+    commit=st.none() | commits,
+    submodules=st.booleans(),
+) | st.builds(PendingArchive, version=versions, archive=web_urls, sha256=digests)
+sdists = st.builds(
     LockedSource,
     version=versions,
     project=names,
@@ -70,6 +119,7 @@ sources = st.builds(
     build_requires=st.lists(texts, max_size=2).map(tuple),
     run_requires=st.lists(texts, max_size=2).map(tuple),
 )
+sources = sdists | git_sources | archives | unread
 
 
 hostile = st.one_of(
@@ -107,14 +157,18 @@ def locks(draw: st.DrawFn) -> Lock:
         arch=st.none() | st.sampled_from(Arch),
         files=some.map(lambda chosen: tuple(wheel.file for wheel in chosen)),
     )
-    patches = st.builds(LockedPatch, id=names, file=files, sha256=digests)
+    patches = (
+        st.builds(LockedPatch, id=names, file=files, sha256=digests)
+        | st.builds(LockedPatch, id=names, commit=commits, sha256=digests)
+        | st.builds(PendingPatch, id=names, commit=commits)
+    )
     return seal(
         Lock(
             lock_schema=1,
             recipe=draw(names),
             digest="sha256:" + "0" * 64,
             incomplete=tuple(draw(st.lists(texts, max_size=2))),
-            source=tuple(draw(st.lists(sources, min_size=1, max_size=2))),
+            source=tuple(draw(st.lists(sources, min_size=1, max_size=3))),
             patches=tuple(draw(st.lists(patches, max_size=2))),
             closure=tuple(draw(st.lists(closures, max_size=3))),
             root=tuple(draw(st.lists(roots, max_size=2))),
@@ -136,9 +190,9 @@ def test_a_lock_and_its_text_are_one(lock: Lock) -> None:
 @FAST
 @given(locks(), st.data())
 def test_an_edit_of_a_digest_shows(lock: Lock, data: st.DataObject) -> None:
-    source = data.draw(st.sampled_from(lock.source))
     text = dump(lock)
-    edited = text.replace(source.sha256, f"{int(source.sha256, 16) ^ 1:064x}")
+    digest = data.draw(st.sampled_from(re.findall(r"[0-9a-f]{40,64}", text)))
+    edited = text.replace(digest, f"{int(digest, 16) ^ 1:0{len(digest)}x}")
     assert edited != text
     with pytest.raises(LockInvalid):
         parse(edited.encode(), "lock/x.toml")

@@ -24,22 +24,47 @@ STAGES = ["recipe", "lock", "fetch", "build", "audit", "publish", "resolve", "do
 """In the order in which the data flows."""
 VALUES = {
     "kvpack.recipe.model": "Recipe and Target: what to build",
+    "kvpack.recipe.prove": "Prove: what a wheel must show",
+    "kvpack.recipe.versions": "version ranges",
+    "kvpack.recipe.source": "where a source lies, as a recipe writes it",
     "kvpack.recipe.roots": "Roots: which builder roots exist, data that the package carries",
     "kvpack.lock.model": "Lock and Inputs: exactly which bytes",
+    "kvpack.lock.source": "what a lock says about sources and patches",
     "kvpack.fetch.model": "Wanted: a locked file and its place",
     "kvpack.build.model": "BuildPlan and BuiltWheel",
     "kvpack.audit.model": "WheelFacts and AuditReport",
+    "kvpack.publish.model": "Release, Listing and State: what a storage holds",
     "kvpack.resolve.model": "Claims and ConflictReport: who owns which path",
     "kvpack.resolve.families": "Families: data that the package carries",
 }
 """What later stages may import of earlier ones. No verb is here: only cli joins stages."""
 PURE = {
-    "kvpack.recipe.model", "kvpack.recipe.roots", "kvpack.recipe.expand",
-    "kvpack.lock.model", "kvpack.lock.expect", "kvpack.lock.check", "kvpack.lock.diff",
+    "kvpack.recipe.model", "kvpack.recipe.prove", "kvpack.recipe.versions",
+    "kvpack.recipe.source",
+    "kvpack.recipe.roots", "kvpack.recipe.expand",
+    "kvpack.recipe.hints", "kvpack.recipe.survey", "kvpack.recipe.about", "kvpack.recipe.facts",
+    "kvpack.recipe.draft", "kvpack.recipe.page",
+    "kvpack.lock.model", "kvpack.lock.source", "kvpack.lock.expect", "kvpack.lock.check",
+    "kvpack.lock.diff",
     "kvpack.fetch.model",
     "kvpack.audit.model", "kvpack.audit.checks", "kvpack.audit.elf_checks", "kvpack.audit.layout",
+    "kvpack.audit.evidence", "kvpack.audit.conditions", "kvpack.audit.prove",
+    "kvpack.publish.model", "kvpack.publish.channel", "kvpack.publish.index",
+    "kvpack.publish.human",
     "kvpack.resolve.model", "kvpack.resolve.claims", "kvpack.resolve.ownership",
-    "kvpack.resolve.wheels",
+    "kvpack.resolve.wheels", "kvpack.resolve.graph", "kvpack.resolve.majors",
+    "kvpack.resolve.torch",
+    "kvpack.doctor.model", "kvpack.doctor.port", "kvpack.doctor.machine",
+    "kvpack.doctor.environment", "kvpack.doctor.rules", "kvpack.doctor.patient",
+    "kvpack.doctor.mends", "kvpack.doctor.packages", "kvpack.doctor.integrity",
+    "kvpack.doctor.libraries", "kvpack.doctor.host", "kvpack.doctor.rdma",
+    "kvpack.doctor.memory", "kvpack.doctor.amd", "kvpack.doctor.diagnose",
+    "kvpack.doctor.mooncake", "kvpack.doctor.mooncake_addresses",
+    "kvpack.doctor.mooncake_environment", "kvpack.doctor.mooncake_json",
+    "kvpack.doctor.mooncake_keys", "kvpack.doctor.mooncake_model",
+    "kvpack.doctor.mooncake_offload", "kvpack.doctor.mooncake_owner",
+    "kvpack.doctor.mooncake_programs", "kvpack.doctor.mooncake_rules",
+    "kvpack.doctor.mooncake_sizes", "kvpack.doctor.mooncake_wheel",
 }  # fmt: skip
 """Values and decisions: they touch no tool."""
 ONLY = {
@@ -48,12 +73,14 @@ ONLY = {
         "kvpack.audit.trial": "runs inside the container, without kvpack",
     },
     "httpx2": {"kvpack.tools.http": "the one place that speaks HTTP"},
+    "obstore": {"kvpack.tools.objects": "the one place that speaks to object storage"},
     "socket": {},
     "http": {},
     "urllib.request": {},
     "pickle": {},
     "tarfile": {
         "kvpack.tools.packed": "reads archives, for safe unpacking",
+        "kvpack.tools.tree": "writes a source tree as one canonical tar",
         "kvpack.build.deb": "reads the data.tar of a Debian package, member by member",
         "kvpack.build.root": "writes the builder root's image",
         "kvpack.audit.smoke": "writes what a container is given",
@@ -69,6 +96,7 @@ ONLY = {
         "kvpack.build.stamp": "packs wheels, also inside the builder root",
         "kvpack.cli.make": "copies a wheel's bill of materials out of it",
         "kvpack.cli.remote": "reads one file of the locked cibuildwheel",
+        "kvpack.publish.gather": "takes METADATA out of a wheel, which is published beside it",
         "kvpack.resolve.ranged": "reads two members of a wheel, unpacks nothing",
     },
 }
@@ -76,6 +104,7 @@ ONLY = {
 UNPACKING = {"extractall": {"kvpack.build.pytools"}, "extract": set(), "unpack_archive": set()}
 """Functions that write what an archive says. Elsewhere ``kvpack.tools.archive`` does."""
 LATE = {
+    "obstore",
     "pydantic",
     "httpx2",
     "rich",

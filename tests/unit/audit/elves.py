@@ -9,6 +9,7 @@ PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_NOTE, PT_GNU_STACK = 1, 2, 3, 4, 0x6474E551
 ET_REL, ET_EXEC, ET_DYN = 1, 2, 3
 NEEDED, STRTAB, SONAME, RPATH, TEXTREL, RUNPATH, FLAGS, RELR = 1, 5, 14, 15, 22, 29, 30, 36
 FLAGS_1, VERNEED, VERNEEDNUM = 0x6FFFFFFB, 0x6FFFFFFE, 0x6FFFFFFF
+SYMTAB, STRSZ, VERSYM = 6, 10, 0x6FFFFFF0
 HEADER, SEGMENT = 64, 56
 
 
@@ -25,6 +26,11 @@ class Elf:
     runpath: str | None = None
     interpreter: str | None = None
     versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    symbols: Sequence[str] = ()
+    """Dynamic symbols: ``+name`` is defined here, ``name`` or ``name@VERSION`` is needed, with a
+    version that is one of ``versions``. There is no hash table."""
+    strings: bytes = b""
+    """Bytes that lie in the file's read-only data."""
     stack: int | None = 6
     """Flags of PT_GNU_STACK; ``None``: no such segment."""
     textrel: bool = False
@@ -71,6 +77,7 @@ class _Writer:
             self.place(elf.interpreter.encode() + b"\0", PT_INTERP)
         if notes := self.notes():
             self.place(notes, PT_NOTE)
+        self.place(elf.strings)
         if elf.dynamic:
             self.dynamic()
         if elf.stack is not None:
@@ -107,11 +114,26 @@ class _Writer:
             tags.append((FLAGS_1, 0x08000000))
         if elf.versions:
             tags += [(VERNEED, self.place(self.verneed())), (VERNEEDNUM, len(elf.versions))]
-        tags += [(STRTAB, self.place(bytes(self.strings))), (0, 0)]
+        if elf.symbols:
+            entries, indexes = self.symbols()
+            tags += [(SYMTAB, self.place(entries)), (VERSYM, self.place(indexes))]
+        tags += [(STRTAB, self.place(bytes(self.strings))), (STRSZ, len(self.strings)), (0, 0)]
         self.place(b"".join(struct.pack("<QQ", *tag) for tag in tags), PT_DYNAMIC, 6)
+
+    def symbols(self) -> tuple[bytes, bytes]:
+        """``.dynsym`` and ``.gnu.version``; the first entry of both is empty."""
+        known = [version for versions in self.elf.versions.values() for version in versions]
+        entries, indexes = bytes(24), struct.pack("<H", 0)
+        for symbol in self.elf.symbols:
+            name, _, version = symbol.lstrip("+").partition("@")
+            section = 1 if symbol.startswith("+") else 0
+            entries += struct.pack("<IBBHQQ", self.string(name), 0x12, 0, section, 0, 0)
+            indexes += struct.pack("<H", known.index(version) + 2 if version else 1)
+        return entries, indexes
 
     def verneed(self) -> bytes:
         table = b""
+        index = 1
         left = len(self.elf.versions)
         for library, versions in self.elf.versions.items():
             left -= 1
@@ -120,5 +142,6 @@ class _Writer:
             table += struct.pack("<HHIII", 1, len(versions), file, 16, size if left else 0)
             for number, version in enumerate(versions, 1):
                 after = 16 if number < len(versions) else 0
-                table += struct.pack("<IHHII", 0, 0, number + 1, self.string(version), after)
+                index += 1
+                table += struct.pack("<IHHII", 0, 0, index, self.string(version), after)
         return table

@@ -14,14 +14,8 @@ from typing import Any
 
 from kvpack.build.key import action, action_key, local_version
 from kvpack.build.model import BuildPlan, Workshop
-from kvpack.lock.model import (
-    Inputs,
-    LockedDeb,
-    LockedPatch,
-    LockedRoot,
-    LockedSource,
-    LockedWheel,
-)
+from kvpack.lock.model import Inputs, LockedDeb, LockedRoot, LockedWheel
+from kvpack.lock.source import DirtyTree, LockedPatch, LockedSource
 from kvpack.names import Accelerator, Arch
 from kvpack.recipe.model import Recipe, Target
 from kvpack.recipe.roots import DebianBase, Roots, Tools
@@ -281,6 +275,34 @@ INPUTS = Inputs(
 )
 
 
+SUB = "5" * 40
+GIT: dict[str, Any] = {
+    "version": "1.0",
+    "git": "https://git.example/team/demo.git",
+    "tag": "v1.0",
+    "commit": "c" * 40,
+    "submodules": True,
+    "tree": "e" * 40,
+    "sha256": sha(b"tar"),
+    "size": 10240,
+    "epoch": EPOCH,
+    "backend": "setuptools.build_meta",
+    "submodule": [
+        {"path": "extern/sub", "url": "https://git.example/team/sub", "commit": SUB, "tree": SUB}
+    ],
+}
+"""A locked git source, as a lock file says it."""
+ARCHIVE: dict[str, Any] = {
+    "version": "1.0",
+    "archive": "https://files.example/demo.tar.gz",
+    "file": "demo.tar.gz",
+    "sha256": sha(b"archive"),
+    "size": 7,
+    "epoch": EPOCH,
+    "backend": "setuptools.build_meta",
+}
+
+
 def plan(made: Recipe | None = None, locked: Inputs | None = None) -> BuildPlan:
     made, locked = made or recipe(), locked or INPUTS
     document = action(made, locked, ROOTS)
@@ -291,7 +313,9 @@ def plan(made: Recipe | None = None, locked: Inputs | None = None) -> BuildPlan:
         action=document,
         key=key,
         distribution=str(made.distribution.name_for(locked.target.accelerator)),
-        version=local_version(locked.target.version, key),
+        version=local_version(
+            locked.target.version, key, dirty=isinstance(locked.source, DirtyTree)
+        ),
     )
 
 

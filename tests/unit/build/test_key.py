@@ -17,7 +17,9 @@ from kvpack.lock.model import Inputs
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import DebianBase
 from tests.unit.build.made import (
+    ARCHIVE,
     DEBIAN,
+    GIT,
     INPUTS,
     RECIPE,
     ROOTS,
@@ -156,6 +158,38 @@ def test_what_only_judges_or_describes_does_not(path: str, value: object) -> Non
 )
 def test_where_the_bytes_come_from_does_not(path: str, value: object) -> None:
     assert key(locked=inputs((path, value))) == key()
+
+
+GIT_INPUTS = inputs(("source", GIT))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("sha256", ZERO), ("commit", "d" * 40), ("tree", "d" * 40), ("epoch", 1_600_000_001),
+     ("git", "https://git.example/other.git"), ("dirty", True)],
+)  # fmt: skip
+def test_what_a_git_source_is_changes_the_key(name: str, value: object) -> None:
+    assert key(locked=inputs(("source", {**GIT, name: value}))) != key(locked=GIT_INPUTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tag", None), ("tag", "v1"), ("size", 99), ("build-requires", ["x"]), ("submodule", [])],
+)
+def test_what_a_git_source_is_called_does_not(name: str, value: object) -> None:
+    """Submodules count by their commits, which are in the tree."""
+    assert key(locked=inputs(("source", {**GIT, name: value}))) == key(locked=GIT_INPUTS)
+
+
+def test_a_dirty_tree_with_the_bytes_of_the_commit_is_another_action() -> None:
+    dirty = action(recipe(), inputs(("source", {**GIT, "dirty": True})), ROOTS)
+    assert dirty["lock"]["source"]["dirty"] is True
+    assert local_version("1.0", "1a2b3c4d" + ZERO[8:], dirty=True) == "1.0+kvp.1a2b3c4d.dirty"
+
+
+def test_the_url_of_an_archive_is_not_in_the_key() -> None:
+    moved = {**ARCHIVE, "archive": "https://elsewhere.example/demo.tar.gz"}
+    assert key(locked=inputs(("source", moved))) == key(locked=inputs(("source", ARCHIVE)))
 
 
 @pytest.mark.parametrize(

@@ -344,3 +344,14 @@ def test_cibuildwheel_accepts_the_configuration(tmp_path: Path, made: Recipe) ->
     )
     assert (done.stderr, done.returncode) == ("", 0)
     assert "cp311-manylinux_x86_64" in done.stdout
+
+
+def test_the_change_of_a_commit_is_a_patch_from_the_store(tmp_path: Path) -> None:
+    commit = "f" * 40
+    by_commit = {"id": "fix", "commit": commit, "sha256": INPUTS.patches[0].sha256}
+    made = plan(locked=inputs(("patches", [by_commit]), ("build", [])))
+    blobs = Blobs(tmp_path / "blobs")
+    blobs.add(PATCH)
+    project = lay_out(made, shop(tmp_path), blobs, (tmp_path / "no-patches").joinpath)
+    assert (project / "kvpack-inputs" / "patches" / f"{commit}.patch").read_bytes() == PATCH
+    assert f"{commit}.patch" in (project / "kvpack-inputs" / "before-build.sh").read_text()

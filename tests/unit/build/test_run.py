@@ -227,6 +227,14 @@ def test_a_failure_shows_the_last_lines_and_keeps_all_in_the_log(site: Site) -> 
             "libibverbs.so.1 is needed and not in the root (audit.host-libraries",
         ),
         (
+            "Traceback:\nModuleNotFoundError: No module named 'torch'\n\nImportError: no Torch",
+            "the build imports torch, which is not locked (build.requires",
+        ),
+        (
+            "fatal: unable to access 'https://x/': Could not resolve host: x.example",
+            "the build tries to download from x.example, and builds have no network",
+        ),
+        (
             "kvpack: the source builds version 1.0.1, not 1.0",
             "the source builds version 1.0.1, not 1.0: correct [versions]; ",
         ),

@@ -12,7 +12,7 @@ from packageurl import PackageURL
 from kvpack.build.sbom import sbom
 from kvpack.lock.model import Inputs
 from kvpack.tools.files import canonical_json
-from tests.unit.build.made import INPUTS, inputs, locked_wheel, recipe
+from tests.unit.build.made import ARCHIVE, GIT, INPUTS, SUB, inputs, locked_wheel, recipe
 
 KEY = "0123456789abcdef" * 4
 IMAGE = f"quay.io/pypa/manylinux_2_28_x86_64@sha256:{'1' * 64}"
@@ -21,6 +21,9 @@ VARIANTS = {
     "image": inputs(("root.image", IMAGE), ("root.packages", []), ("root-tools", [])),
     "bare": inputs(("patches", []), ("build", []), ("host", [])),
     "local": inputs(("target.version", "1.0+cu12"), ("source.version", "1.0+cu12")),
+    "git": inputs(("source", GIT)),
+    "dirty": inputs(("source", {**GIT, "dirty": True})),
+    "archive": inputs(("source", ARCHIVE)),
     "shared": inputs(("root-tools", [*INPUTS.build, locked_wheel("pip", b"pip")])),
 }
 
@@ -53,6 +56,7 @@ def test_the_validator_would_complain() -> None:
 
 def test_every_locked_input_is_in_it_once(locked: Inputs) -> None:
     expected = [locked.source.sha256]
+    expected += [""] * len(getattr(locked.source, "submodule", ()))  # its commit is in its name
     expected += [patch.sha256 for patch in locked.patches]
     for wheels in (locked.build, locked.root_tools, locked.host):
         expected += [wheel.sha256 for wheel in wheels]
@@ -81,7 +85,7 @@ def test_package_urls_can_be_parsed_and_name_the_part(locked: Inputs) -> None:
         if "purl" in part:
             url = PackageURL.from_string(part["purl"])
             assert (url.name, url.version) == (part["name"], part["version"])
-            assert url.type in {"pypi", "deb"}
+            assert url.type in {"pypi", "deb", "generic"}
 
 
 def test_debian_packages_name_architecture_and_suite() -> None:
@@ -133,3 +137,29 @@ def test_one_key_has_one_document_and_one_serial_number() -> None:
     assert (serial.version, serial.variant) == (8, "specified in RFC 4122")
     assert sbom(recipe(), INPUTS, "f" * 64)["serialNumber"] != first["serialNumber"]
     assert "timestamp" not in first["metadata"]
+
+
+def test_a_git_source_names_its_repository_and_submodules() -> None:
+    source, module, *_ = parts(sbom(recipe(), VARIANTS["git"], KEY))
+    assert PackageURL.from_string(source["purl"]).qualifiers == {
+        "vcs_url": f"git+https://git.example/team/demo.git@{'c' * 40}"
+    }
+    assert PackageURL.from_string(module["purl"]).qualifiers == {
+        "vcs_url": f"git+https://git.example/team/sub@{SUB}"
+    }
+    assert (module["name"], module["version"]) == ("sub", SUB)
+
+
+def test_a_working_tree_is_called_dirty_and_so_is_its_wheel() -> None:
+    document = sbom(recipe(), VARIANTS["dirty"], KEY)
+    assert {"name": "kvpack:dirty", "value": "true"} in parts(document)[0]["properties"]
+    assert document["metadata"]["component"]["version"].endswith(".dirty")
+    clean = canonical_json(sbom(recipe(), VARIANTS["git"], KEY)).decode()
+    assert "dirty" not in clean
+
+
+def test_an_archive_is_named_by_its_bytes_alone() -> None:
+    """Its URL is not in the key, so it must not be in the wheel."""
+    document = canonical_json(sbom(recipe(), VARIANTS["archive"], KEY)).decode()
+    assert f"checksum=sha256:{ARCHIVE['sha256']}" in document
+    assert "files.example" not in document

@@ -14,6 +14,7 @@ from kvpack.cli.judge import verdict_name
 from kvpack.cli.main import main
 from kvpack.cli.select import Selected, plans
 from kvpack.console import Console
+from kvpack.lock.source import LockedSource
 from kvpack.tools.store import Store
 from tests.unit.audit.wheels import Wheel
 from tests.unit.catalogues import Tiny
@@ -73,6 +74,7 @@ class Place:
         held = {deb.path: deb_content(deb.path) for deb in inputs.root.packages}
         for wheel in (*inputs.build, *inputs.host, *inputs.root_tools, *inputs.imports):
             held[wheel.path] = wheel.file
+        assert isinstance(inputs.source, LockedSource)
         held[inputs.source.path] = sdist_content(inputs.source.file)
         for path, text in held.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)

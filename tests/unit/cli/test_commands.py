@@ -60,7 +60,7 @@ def test_show(own: Place, name: str) -> None:
     document = good(own.run("--json", "show", name)).json
     recipe = document["recipe"]
     assert out.startswith(f"{name} {recipe['default-version']}: {recipe['summary']} (")
-    assert "debian-bookworm" in out
+    assert all(target["root"] in out for target in document["targets"])
     assert document["kind"] == "show"
     assert document["lock"]["digest"].startswith("sha256:")
     assert document["lock"]["state"] in out
@@ -93,13 +93,16 @@ def test_plan(own: Place, name: str) -> None:
     assert document["kind"] == "plan"
     out = good(own.run("plan", name, "--arch", "x86_64")).out
     for row in document["targets"]:
+        assert row["wheel"] is None
+        assert row["target"] in out
+        if row["state"] == "pending":  # upstream was not reachable where it was locked
+            assert row["because"].startswith("source not pinned: ")
+            continue
         assert row["state"] == "build"
         assert row["because"] == "never built here"
-        assert row["wheel"] is None
         assert re.fullmatch(r"[0-9a-f]{64}", row["key"])
-        assert row["target"] in out
         assert row["key"][:12] in out
-    keys = [row["key"] for row in document["targets"]]
+    keys = [row["key"] or row["target"] for row in document["targets"]]
     assert len(set(keys)) == len(keys) > 0
 
 

@@ -1,5 +1,6 @@
 """``kvpack conflicts``: every way to name a set, on wheels that lie beside."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kvpack.tools.files import remove_tree
+from tests.unit.audit.elves import Elf
 from tests.unit.audit.wheels import Wheel, record_line
 from tests.unit.cli.face import Answer, Place
 
@@ -73,7 +76,8 @@ def test_pins_are_read_from_the_index(place: Place, index: Path) -> None:
     answer = place.run("conflicts", "nixl_cu12==1.0", "NIXL.cu13===1", "--json")
     assert conflicts(answer) == CONFLICT
     total = sum(path.stat().st_size for path in index.rglob("nixl*.whl"))
-    assert answer.json["bytes-total"] == answer.json["bytes-read"] == total
+    assert answer.json["bytes-total"] == total
+    assert answer.json["bytes-read"] == 0  # they lie on this machine
 
 
 def test_a_pin_with_an_address_or_a_marker(place: Place, index: Path) -> None:
@@ -132,6 +136,132 @@ def test_a_pylock(place: Place, index: Path) -> None:
     assert len(answer.json["distributions"]) == 3
 
 
+# -- folders, indexes, addresses ------------------------------------------------------------------
+
+
+def test_a_folder_is_its_projects_newest_wheels_that_fit(place: Place) -> None:
+    folder = place.folder / "dist"
+    write(folder, "nixl_cu12", {"nixl/x.py": b"12"})
+    write(folder, "nixl_cu12", {"nixl/elsewhere.py": b"12"}, "1.1rc1")
+    write(folder, "nixl_cu13", {"nixl/y.py": b"13"})
+    write(folder, "nixl_cu13", {"nixl/x.py": b"13"}, "1.10")
+    Wheel(filename="odd-1.0-cp39-cp39-win_amd64.whl").write(folder)
+    answer = place.run("conflicts", str(folder), "--json", "--offline")
+    assert conflicts(answer) == CONFLICT
+    assert answer.json["distributions"] == [["nixl-cu12", "1.0"], ["nixl-cu13", "1.10"]]
+    assert answer.json["brought-by"]["nixl-cu12"] == [f"{folder}: nixl_cu12-1.0-py3-none-any.whl"]
+    assert "no wheel of odd fits Python 3.12" in answer.err
+
+
+@pytest.mark.parametrize("address", [True, False])
+def test_a_whole_index(place: Place, index: Path, *, address: bool) -> None:
+    answer = place.run("conflicts", f"{index.as_uri()}/" if address else str(index), "--json")
+    assert conflicts(answer) == CONFLICT
+    assert len(answer.json["distributions"]) == 3
+
+
+def test_a_public_registry_is_no_set(place: Place) -> None:
+    root = place.folder / "registry"
+    root.mkdir()
+    (root / "index.html").write_text("".join(f'<a href="p{n}/">p{n}</a>' for n in range(1001)))
+    answer = place.run("conflicts", f"{root.as_uri()}/")
+    assert answer.code == 2
+    assert "lists 1001 projects" in answer.err
+
+
+def test_an_index_comes_before_the_machine_s(place: Place, index: Path) -> None:
+    """It is the only one for a project that it has, also where the other has more versions."""
+    own = place.folder / "own"
+    write(own, "nixl_cu13", {"nixl/other.py": b""})
+    pins = ["nixl-cu12==1.0", "nixl-cu13==1.0"]
+    assert conflicts(place.run("conflicts", *pins, "--json")) == CONFLICT
+    for word in (str(own), own.as_uri()):
+        assert conflicts(place.run("conflicts", *pins, "--index", word, "--json")) == []
+    write(index / "nixl-cu13", "nixl_cu13", {"nixl/x.py": b"2"}, "2.0")
+    answer = place.run("conflicts", "nixl-cu13==2.0", "--index", str(own))
+    assert answer.code == 23
+    assert place.run("conflicts", "nixl-cu13==2.0").code == 0
+
+
+def test_a_wheel_s_address_and_digest(place: Place, index: Path) -> None:
+    first, second = sorted(index.rglob("nixl*.whl"))
+    digest = hashlib.sha256(first.read_bytes()).hexdigest()
+    words = ["conflicts", "--json", "--offline", second.as_uri()]
+    for spec in (str(first), first.as_uri()):
+        assert conflicts(place.run(*words, f"{spec}#sha256={digest}")) == CONFLICT
+        assert place.run(*words, f"{spec}#sha256={'0' * 64}").code == 31
+
+
+def test_what_brought_a_distribution_in(place: Place, index: Path) -> None:
+    del index
+    (place.root / "set.txt").write_text("nixl-cu12==1.0 --hash=sha256:00\n")
+    answer = place.run("conflicts", "set.txt", "nixl-cu13==1.0", "nixl-cu12==1.0")
+    assert (
+        "nixl-cu12 is in the set because of set.txt, line 1: nixl-cu12==1.0 and nixl-cu12==1.0"
+        in answer.out
+    )
+    assert "nixl-cu13 is in the set because of nixl-cu13==1.0" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["a==1", "a==2"], 2, "a is named at two versions: 1 (a==1) and 2 (a==2)"),
+        (["nowhere/"], 2, "there is no folder nowhere/"),
+        (["https://127.0.0.1/file"], 51, "has no wheel's name"),
+        (["a==1", "--index", "nowhere"], 2, "--index nowhere is neither an address nor a folder"),
+        (["a==1", "--cuda", "11"], 2, "--cuda does not take '11'"),
+        (["a==1", "--torch", "new"], 2, "--torch does not take 'new'"),
+        (["a==1", "--cpu", "--cuda", "13"], 2, "not allowed with argument"),
+        (["a.whl"], 51, "a.whl has no wheel's name"),
+        (["a-1-py3-none-any.whl"], 2, "there is no file"),
+        (["."], 23, "has no wheel for Python 3.12"),
+        ([], 2, "nothing to judge"),
+    ],
+)
+def test_words_that_name_no_set(place: Place, words: list[str], code: int, says: str) -> None:
+    answer = place.run("conflicts", *words)
+    assert (answer.code, answer.err.count("Traceback")) == (code, 0)
+    assert says in answer.err
+
+
+# -- libraries ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def native(place: Place) -> str:
+    """A wheel that links CUDA 12, and needs a library that nobody has and one of the host."""
+    files = {"x/_x.so": bytes(Elf(needed=["libcudart.so.12", "libodd.so.1", "libnuma.so.1"]))}
+    made = Wheel(
+        filename="x_cu12-1.0-py3-none-manylinux_2_28_x86_64.whl",
+        dist_info="x_cu12-1.0.dist-info",
+        metadata="Metadata-Version: 2.4\nName: x-cu12\nVersion: 1.0\nRequires-Dist: torch<2.9\n",
+        files=files,
+    )
+    return str(made.write(place.folder))
+
+
+def test_libraries(place: Place, native: str) -> None:
+    words = ["conflicts", native, "--arch", "x86_64"]
+    assert place.run(*words).out.endswith("\nno conflict\n")
+    answer = place.run(*words, "--cuda", "13", "--torch", "2.11.0")
+    assert answer.code == 70
+    for text in (
+        "error: x-cu12 1.0: links CUDA 12: libcudart.so.12 in x/_x.so; the set is for CUDA 13\n",
+        f"\n  because of {native}\n  take a build of x-cu12 for CUDA 13",
+        "x/_x.so needs libodd.so.1: nothing provides it",
+        "it requires torch<2.9, the environment's torch is 2.11.0",
+        "1 note about libraries of the host: -v shows them",
+        "\nno conflict, 3 errors\n",
+    ):
+        assert text in answer.out
+    assert "apt-get install libnuma1" in place.run("-v", *words, "--libraries").out
+    document = place.run(*words, "--libraries", "--json").json
+    assert [one["check"] for one in document["findings"]] == ["library", "toolkit", "host-library"]
+    assert document["provided"] == {"libnuma.so.1": "host: libnuma1"}
+    assert document["conflicts"] == []
+
+
 # -- environments -------------------------------------------------------------------------------
 
 
@@ -146,9 +276,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def site(python: Path) -> Path:
     (found,) = python.parents[1].glob("lib/python*/site-packages")
-    for record in found.rglob("*"):
-        if record.is_file():
-            record.unlink()
+    for left in found.iterdir():
+        remove_tree(left)
     return found
 
 
@@ -204,3 +333,51 @@ def test_a_broken_installed_record(place: Place, python: Path, site: Path) -> No
     answer = place.run("conflicts", "--installed", str(python))
     assert answer.code == 51
     assert "one-1.0.dist-info cannot be judged: RECORD, line 1" in answer.err
+
+
+def test_what_setuptools_and_debian_left(
+    place: Place, python: Path, site: Path, index: Path
+) -> None:
+    """A list of files beside a folder, and a name beside modules."""
+    (site / "nixl").mkdir(exist_ok=True)
+    (site / "nixl" / "x.py").write_bytes(b"13")
+    wheel = str(next(index.rglob("nixl_cu12*.whl")))
+    words = ["conflicts", "--json", "--installed", str(python), wheel]
+    info = site / "nixl_cu13-1.0-py3.12.egg-info"
+    info.mkdir(exist_ok=True)
+    (info / "installed-files.txt").write_text("../nixl/x.py\nPKG-INFO\n../gone.py\n")
+    answer = place.run(*words)
+    assert conflicts(answer) == CONFLICT
+    assert ["nixl-cu13", "1.0"] in answer.json["distributions"]
+    (info / "installed-files.txt").unlink()
+    assert conflicts(place.run(*words)) == []
+    (info / "top_level.txt").write_text("nixl\n")
+    assert conflicts(place.run(*words)) == CONFLICT
+
+
+def test_libraries_of_an_environment(place: Place, python: Path, site: Path) -> None:
+    data = bytes(Elf(needed=["libcudart.so.13", "libc.so.6"]))
+    (site / "one").mkdir(exist_ok=True)
+    (site / "one" / "_x.so").write_bytes(data)
+    install(site, "one", record_line("one/_x.so", data) + record_line("one/gone.so", b""))
+    words = ["conflicts", "--installed", str(python), "--arch", "x86_64", "--json"]
+    answer = place.run(*words, "--cuda", "12")
+    assert answer.code == 70
+    (finding,) = answer.json["findings"]
+    assert (finding["check"], finding["path"]) == ("accelerator-major", "site-packages/one/_x.so")
+
+
+def test_the_system_s_packages_are_seen(place: Place, index: Path, tmp_path: Path) -> None:
+    """What the environment has itself hides the system's distribution of the same name."""
+    base = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", base], check=True)
+    (site,) = base.glob("lib/python*/site-packages")
+    system = tmp_path / "dist-packages"
+    system.mkdir()
+    (site / "system.pth").write_text(f"{system}\n")  # as site.py adds the system's own folders
+    install(system, "nixl_cu13", record_line("nixl/x.py", b"13"))
+    wheel = str(next(index.rglob("nixl_cu12*.whl")))
+    words = ["conflicts", "--json", "--installed", str(base / "bin" / "python"), wheel]
+    assert conflicts(place.run(*words)) == CONFLICT
+    install(site, "nixl_cu13", record_line("nixl/y.py", b"13"))
+    assert conflicts(place.run(*words)) == []

@@ -109,7 +109,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self._send(body, reply)
 
+    do_HEAD = do_GET  # noqa: N815
+
     def _send(self, body: bytes, reply: Reply) -> None:
+        if self.command == "HEAD":
+            return
         sent = body if reply.cut is None else body[: reply.cut]
         self.wfile.write(sent[:-1])
         if reply.before is not None:

@@ -1,14 +1,17 @@
 """A world outside for locking (``kvpack.lock.pin.Remote``) that exists in memory only."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from packaging.requirements import Requirement
 
+from kvpack.errors import Fault, FetchFailed, SourceUnreachable
 from kvpack.lock.model import LockedDeb, LockedWheel
-from kvpack.lock.sdist import Sdist
+from kvpack.lock.sdist import GitTree, Sdist
+from kvpack.lock.source import LockedSubmodule
 from kvpack.lock.uv import Question
 from kvpack.names import Arch
+from kvpack.recipe.source import ArchiveSource, GitSource
 
 PYPROJECT = b"""\
 [build-system]
@@ -18,6 +21,10 @@ build-backend = "backend.api"
 name = "tiny"
 dependencies = ["helper>=1", "extra-only; extra == 'all'"]
 """
+
+
+SUB = "5" * 40
+"""The commit, and the tree, of every submodule."""
 
 
 def digest(text: str) -> str:
@@ -64,6 +71,10 @@ class Outside:
     source: str = "first bytes"
     pyproject: bytes | None = PYPROJECT
     pkg_info: bytes | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+    """Of git repositories; without any, none can be reached."""
+    archives: bool = True
+    """Whether archives at URLs can be fetched."""
     asked: list[str] = field(default_factory=list)
     """What was asked for, in order."""
 
@@ -79,6 +90,50 @@ class Outside:
             pyproject=self.pyproject,
             pkg_info=self.pkg_info,
         )
+
+    def commit_of(self, label: str, source: GitSource) -> str | None:
+        self.asked.append(f"tag {source.tag} of {label}")
+        self._reach(label)
+        return self.tags.get(str(source.tag))
+
+    def git_tree(self, label: str, source: GitSource, commit: str) -> GitTree:
+        self.asked.append(f"tree {commit[:7]} of {label}")
+        self._reach(label)
+        submodules = (
+            LockedSubmodule(path="extern/sub", url=f"{source.git}/sub", commit=SUB, tree=SUB),
+        )
+        content = Sdist(
+            file=label,
+            path="",
+            sha256=digest(f"tree of {commit}"),
+            size=99,
+            epoch=1_650_000_000,
+            pyproject=self.pyproject,
+            pkg_info=None,
+        )
+        return GitTree(
+            commit=commit,
+            tree=digest(commit)[:40],
+            submodules=submodules if source.submodules else (),
+            content=content,
+        )
+
+    def change(self, label: str, source: GitSource, commit: str) -> str:
+        self.asked.append(f"change {commit[:7]} of {source.git}")
+        self._reach(label)
+        return digest(f"change {commit}")
+
+    def archive(self, label: str, source: ArchiveSource) -> Sdist:
+        self.asked.append(f"archive {source.archive}")
+        if not self.archives:
+            raise FetchFailed(f"{source.archive} could not be fetched")
+        found = self.sdist(label.partition(" ")[0], "1")
+        return replace(found, sha256=source.sha256)
+
+    def _reach(self, label: str) -> None:
+        if not self.tags:
+            faults = [Fault(place="https://git.example/x", message="no route to host")]
+            raise SourceUnreachable(f"{label} could not be had", hint="--source", faults=faults)
 
     def wheels(self, question: Question) -> tuple[LockedWheel, ...]:
         self.asked.append(f"wheels {' '.join(question.requires)}")

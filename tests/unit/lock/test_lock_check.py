@@ -6,6 +6,7 @@ from kvpack.errors import LockDrift, LockMissing
 from kvpack.lock.check import check, drift, inputs_for
 from kvpack.lock.expect import expected_closures, identity, incomplete, is_complete
 from kvpack.lock.model import Lock
+from kvpack.lock.source import LockedPatch
 from kvpack.names import Accelerator, Arch
 from kvpack.recipe.expand import matrix
 from kvpack.recipe.model import Recipe, Target
@@ -141,6 +142,7 @@ def test_an_axis_that_gained_a_value() -> None:
 
 
 def test_a_patch_with_other_bytes(recipe: Recipe, lock: Lock) -> None:
+    assert isinstance(lock.patches[0], LockedPatch)
     locked = lock.patches[0].sha256[:12]
     assert messages(recipe, lock, b"other") == [
         f"patches: {name}.patch has other bytes than the locked {locked}…"

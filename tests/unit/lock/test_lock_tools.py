@@ -11,6 +11,7 @@ from kvpack.lock import apt, uv
 from kvpack.lock.uv import Environment, Question, place_of
 from kvpack.names import Arch
 from kvpack.report import Reporter, Silent
+from kvpack.tools import uv as uv_tool
 from kvpack.tools.process import Command, Result
 from tests.unit.lock.outside import wheel
 
@@ -45,7 +46,7 @@ def after(args: list[str], option: str) -> str:
 
 def test_uv_is_asked_for_wheels_only_and_for_nothing_of_this_machine() -> None:
     args = arguments(Environment(python="3.11", glibc="2.36", arch="aarch64"))
-    assert args[:4] == [uv.program(), "pip", "compile", "-"]
+    assert args[:4] == [uv_tool.program(), "pip", "compile", "-"]
     assert after(args, "--only-binary") == ":all:"
     assert {"--no-config", "--no-sources"} <= set(args)
     assert after(args, "--default-index") == "https://index.example/simple"
@@ -237,13 +238,13 @@ def test_where_there_is_no_apt() -> None:
 
 
 def test_uv_is_the_one_that_kvpack_was_installed_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert Path(uv.program()).parent == Path(sys.executable).parent
+    assert Path(uv_tool.program()).parent == Path(sys.executable).parent
 
     def nowhere() -> str:
         raise FileNotFoundError
 
-    monkeypatch.setattr(uv, "find_uv_bin", nowhere)
-    assert uv.program() == "uv"
+    monkeypatch.setattr(uv_tool, "find_uv_bin", nowhere)
+    assert uv_tool.program() == "uv"
 
 
 def test_uv_sees_the_one_index_and_the_trust_that_pip_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,8 +253,11 @@ def test_uv_sees_the_one_index_and_the_trust_that_pip_has(monkeypatch: pytest.Mo
         monkeypatch.setenv(name, "https://elsewhere.example/simple")
     monkeypatch.setenv("UV_CACHE_DIR", "/somewhere")
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
-    found = uv._environment(uv.Index(url="https://index.example/simple", cert="/etc/ca.pem"))
-    assert {name for name in found if name.startswith("UV_")} == {"UV_CACHE_DIR"}
+    found = uv_tool.environment("/etc/ca.pem")
+    assert {name: value for name, value in found.items() if name.startswith("UV_")} == {
+        "UV_CACHE_DIR": "/somewhere",
+        "UV_PYTHON_DOWNLOADS": "never",  # resolving for 3.12 must not fetch a Python 3.12
+    }
     assert found["SSL_CERT_FILE"] == "/etc/ca.pem"
 
 

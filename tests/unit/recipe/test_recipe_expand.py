@@ -5,7 +5,8 @@ import pytest
 from kvpack.errors import TargetUnavailable
 from kvpack.names import Accelerator, Arch
 from kvpack.recipe.expand import choose_version, expand, matrix
-from kvpack.recipe.model import Recipe, Selection, Target, applies
+from kvpack.recipe.model import Recipe, Selection, Target
+from kvpack.recipe.versions import applies
 from tests.unit.catalogues import ROOTS, TINY, recipe_of
 
 

@@ -65,7 +65,8 @@ ONE_FAULT = {
     "an unknown kind of source": (
         '[versions."1.0"]\nsource = { sdist = "tiny" }',
         '[versions."1.0"]\nsource = { sdist = "tiny", zip = "x" }',
-        'versions."1.0".source.zip', "unknown key 'zip'", "known here: sdist",
+        'versions."1.0".source.zip', "unknown key 'zip'",
+        "known here: archive, commit, git, mirrors, sdist, sha256, submodules, tag",
     ),
     "a required key is missing": (
         'license = "MIT"\n', "",

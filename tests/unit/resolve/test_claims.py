@@ -3,7 +3,7 @@ import hashlib
 
 import pytest
 
-from kvpack.resolve.claims import of_environment, of_wheel
+from kvpack.resolve.claims import of_environment, of_wheel, requires_of
 
 SITE = "lib/python3.12/site-packages"
 SHA = hashlib.sha256(b"x").hexdigest()
@@ -138,3 +138,13 @@ def test_site_packages_outside_of_the_environment() -> None:
 def test_an_installed_record_that_is_none() -> None:
     with pytest.raises(ValueError, match="RECORD, line 2"):
         of_environment("a.py,,\nb.py\n", SITE)
+
+
+def test_what_metadata_asks_for() -> None:
+    """Headers alone: what a description quotes is no requirement."""
+    text = (
+        "Metadata-Version: 2.4\nName: x\nRequires-Dist: torch (<2.9,>=2.6) ;\n"
+        '        python_version > "3"\nrequires-dist: numpy\n\nRequires-Dist: quoted\n'
+    )
+    assert requires_of(text) == ('torch (<2.9,>=2.6) ; python_version > "3"', "numpy")
+    assert requires_of("") == ()

@@ -140,3 +140,37 @@ def test_the_proof_grows_with_the_number_of_paths_only() -> None:
     """Deep and wide sets: every pair of distributions is never compared."""
     sets = [owner(f"d{n}", {f"p{n}/a/b/c/{i}": "a" for i in range(20)}) for n in range(200)]
     assert found(*sets) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ({"site-packages/ns/a.py": "a"}, {"site-packages/ns/b/__init__.py": "b"}, []),
+        (
+            {"site-packages/ns/__init__.py": "a"},
+            {"site-packages/ns/__init__.py": "a"},
+            [("same-bytes", "site-packages/ns/__init__.py")],
+        ),
+        (
+            {"site-packages/ns/__init__.py": "a"},
+            {"site-packages/ns/__init__.py": "b"},
+            [("different-bytes", "site-packages/ns/__init__.py")],
+        ),
+        ({"site-packages/a-nspkg.pth": "a"}, {"site-packages/b-nspkg.pth": "b"}, []),
+        (
+            {"site-packages/distutils-precedence.pth": "a"},
+            {"site-packages/distutils-precedence.pth": "b"},
+            [("different-bytes", "site-packages/distutils-precedence.pth")],
+        ),
+        (
+            {"site-packages/ns.py": "a"},
+            {"site-packages/ns.py/a.py": "b"},
+            [("file-and-folder", "site-packages/ns.py")],
+        ),
+    ],
+)
+def test_namespaces_and_pth_files(
+    first: dict[str, str], second: dict[str, str], expected: list[tuple[str, str]]
+) -> None:
+    """A namespace without ``__init__.py`` is shared by right (PEP 420)."""
+    assert found(owner("a", first), owner("b", second)) == expected

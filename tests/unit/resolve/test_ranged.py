@@ -4,6 +4,7 @@ import io
 import random
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from kvpack.resolve import ranged
 from kvpack.resolve.model import Claims
 from kvpack.resolve.ranged import RangedFile, claims_of_file, claims_of_url
 from kvpack.tools.http import Http
-from kvpack.tools.web import HttpSettings, TryFailed
+from kvpack.tools.web import Body, HttpSettings, Page, TryFailed
 from tests.unit.audit.wheels import record_line
 from tests.unit.fetch.upstream import Reply, Upstream, serving
 
@@ -21,13 +22,18 @@ BIG = random.Random(4).randbytes(5 << 20)  # noqa: S311  # data that do not shri
 NAMED = ("demo", "1.0")
 INFO = "demo-1.0.dist-info"
 POINTS = b"[console_scripts]\ntool = demo:main\n"
+METADATA = b"Name: demo\nRequires-Dist: torch\n  <2.9\nRequires-Dist: numpy\n\nRequires-Dist: no\n"
 
 
 def packed(*, first: bool = False, files: int = 1, big: bytes = BIG) -> bytes:
     """A wheel with one big member; ``first``: dist-info stands before it."""
     small = {f"demo/m{n}.py": str(n).encode() for n in range(files)}
     record = "".join(record_line(path, data) for path, data in small.items())
-    info = {f"{INFO}/entry_points.txt": POINTS, f"{INFO}/RECORD": record.encode()}
+    info = {
+        f"{INFO}/METADATA": METADATA,
+        f"{INFO}/entry_points.txt": POINTS,
+        f"{INFO}/RECORD": record.encode(),
+    }
     parts = [info, {"demo/big.so": big}] if first else [{"demo/big.so": big}, info]
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -61,6 +67,7 @@ def sound(claims: Claims, wheel: bytes) -> Claims:
     assert [claim.path for claim in claims.claims][-1] == "site-packages/demo/m0.py"
     assert claims.claims[0].made_from == "demo:main"
     assert (claims.distribution, claims.version, claims.size) == ("demo", "1.0", len(wheel))
+    assert claims.requires == ("torch <2.9", "numpy")
     return claims
 
 
@@ -271,3 +278,51 @@ def test_a_file_that_became_shorter(web: Http, upstream: Upstream) -> None:
         remote.seek(100)
         with pytest.raises(TryFailed, match="it has 10 bytes now"):
             remote.read(5)
+
+
+@pytest.mark.parametrize("gap", [0, ranged.BLOCK, ranged.BLOCK + 1])
+def test_neighbours_come_by_one_request(web: Http, upstream: Upstream, gap: int) -> None:
+    with RangedFile(web, upstream.put("/f", BIG)) as remote:
+        remote.start()
+        remote.prefetch([(50_000 + gap, 60_000 + gap), (40_000, 50_000)])
+        expected = 2 if gap <= ranged.BLOCK else 3
+        assert len(upstream.seen) == expected
+        for start in (40_000, 50_000 + gap):
+            remote.seek(start)
+            assert remote.read(10_000) == BIG[start : start + 10_000]
+        remote.prefetch([(len(BIG) - 10, len(BIG) + 70)])  # the guess may reach past the end
+        assert len(upstream.seen) == expected
+
+
+class Ends:
+    """A web that tells whether an answer was read to its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.ended: list[bool] = []
+
+    @contextmanager
+    def open(self, url: str, *, start: int = 0, stop: int | None = None) -> Iterator[Body]:
+        del url
+        start = max(len(self.data) + start, 0) if start < 0 else start
+        number = len(self.ended)
+        self.ended.append(False)
+
+        def chunks() -> Iterator[bytes]:
+            yield self.data[start:stop]
+            self.ended[number] = True
+
+        yield Body(start=start, total=len(self.data), chunks=chunks())
+
+    def close(self) -> None:
+        raise AssertionError("the port belongs to whoever made it")
+
+    def text(self, url: str, *, accept: str = "*/*", limit: int = 0) -> Page:
+        raise AssertionError((url, accept, limit))
+
+
+def test_answers_are_read_to_their_end() -> None:
+    """Else the connection cannot be used again, and the next request pays for a new one."""
+    web = Ends(FIRST)
+    claims_of_url(web, "https://example/demo.whl", NAMED)
+    assert web.ended == [True] * 2

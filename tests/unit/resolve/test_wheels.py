@@ -6,7 +6,7 @@ import pytest
 from packaging.tags import sys_tags
 from packaging.version import InvalidVersion
 
-from kvpack.resolve.wheels import best, tags_of
+from kvpack.resolve.wheels import best, newest, tags_of
 
 ACCEPTED = tags_of("3.12", "2.28", "x86_64")
 
@@ -132,3 +132,19 @@ def test_what_is_no_wheel_is_passed_over() -> None:
 def test_a_version_that_is_none() -> None:
     with pytest.raises(InvalidVersion):
         best([], "latest", ACCEPTED)
+
+
+def test_the_newest_of_every_project() -> None:
+    """What fits, final releases first, then the better tag, then the higher build number."""
+    names = [
+        "a-1.0-py3-none-any.whl", "a-1.9-py3-none-any.whl", "a-1.10-py3-none-any.whl",
+        "a-2.0rc1-py3-none-any.whl", "a-3.0-py3-none-win_amd64.whl",
+        "b_c-1.0-py3-none-any.whl", "b_c-1.0-cp312-cp312-manylinux_2_17_x86_64.whl",
+        "d-1.0b1-py3-none-any.whl", "d-1.0b1-2-py3-none-any.whl", "e-1.0.tar.gz", "nonsense.whl",
+        "f-1.0-py3-none-win_amd64.whl",
+    ]  # fmt: skip
+    assert newest(names, tags_of("3.12", "2.28", "x86_64")) == {
+        "a": "a-1.10-py3-none-any.whl",
+        "b-c": "b_c-1.0-cp312-cp312-manylinux_2_17_x86_64.whl",
+        "d": "d-1.0b1-2-py3-none-any.whl",
+    }

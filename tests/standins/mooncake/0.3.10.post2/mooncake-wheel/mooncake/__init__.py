@@ -1,0 +1,1 @@
+"""Stand-in for Mooncake, made for kvpack's tests: it transfers nothing."""

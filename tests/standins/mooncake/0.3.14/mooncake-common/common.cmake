@@ -1,0 +1,72 @@
+# Options and flags of all parts. Same names and defaults as Mooncake's at 0.3.14.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+
+option(BUILD_EXAMPLES "examples; transfer_engine_bench is one of them" ON)
+option(BUILD_BENCHMARK "benchmarks (none in the stand-in)" ON)
+option(BUILD_UNIT_TESTS "unit tests, which need gtest" ON)
+option(ENABLE_DEBUG_SYMBOLS "compile with -g" ON)
+option(USE_CUDA "GPU memory" OFF)
+option(USE_TCP "TCP transport" ON)
+option(USE_EFA "libfabric transport (not in the stand-in)" OFF)
+option(USE_MLX5DV "mlx5dv (not in the stand-in)" OFF)
+option(USE_MNNVL "NVLink transport between nodes" OFF)
+option(USE_INTRA_NVLINK "NVLink transport inside a node" OFF)
+option(USE_ETCD "etcd as metadata server" OFF)
+option(USE_REDIS "redis as metadata server (not in the stand-in)" OFF)
+option(USE_HTTP "http metadata server" ON)
+option(WITH_METRICS "metrics" ON)
+option(ENABLE_MULTI_PROTOCOL "several protocols at once (not in the stand-in)" OFF)
+option(ENABLE_SCCACHE "compile through sccache" OFF)
+
+foreach(feature USE_EFA USE_MLX5DV USE_REDIS ENABLE_MULTI_PROTOCOL)
+  if(${feature})
+    message(FATAL_ERROR "stand-in for Mooncake: it has no ${feature}")
+  endif()
+endforeach()
+if(ENABLE_SCCACHE)
+  find_program(SCCACHE sccache REQUIRED)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${SCCACHE})
+endif()
+if(USE_MNNVL)
+  set(USE_CUDA ON)
+endif()
+
+add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-fPIC> $<$<COMPILE_LANGUAGE:C,CXX>:-Wall>)
+if(ENABLE_DEBUG_SYMBOLS)
+  add_compile_options($<$<COMPILE_LANGUAGE:C,CXX>:-g>)
+endif()
+
+# Programs are position-independent, whatever the compiler's default is.
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C CXX)
+cmake_policy(SET CMP0083 NEW)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+
+if(USE_CUDA)
+  add_compile_definitions(USE_CUDA)
+  include_directories(/usr/local/cuda/include)
+  link_directories(/usr/local/cuda/lib /usr/local/cuda/lib64)
+endif()
+foreach(flag USE_TCP USE_MNNVL USE_INTRA_NVLINK USE_ETCD USE_HTTP WITH_METRICS)
+  if(${flag})
+    add_compile_definitions(${flag})
+  endif()
+endforeach()
+
+# The version is the wheel's, the commit that of the checkout.
+file(STRINGS ${CMAKE_SOURCE_DIR}/mooncake-wheel/pyproject.toml version_line REGEX "^version = ")
+string(REGEX REPLACE "^version = \"(.*)\"$" "\\1" MOONCAKE_VERSION "${version_line}")
+execute_process(
+  COMMAND git rev-parse --short=7 HEAD
+  WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
+  OUTPUT_VARIABLE MOONCAKE_COMMIT
+  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT MOONCAKE_COMMIT)
+  set(MOONCAKE_COMMIT unknown)
+endif()
+message(STATUS "stand-in for Mooncake ${MOONCAKE_VERSION} (git: ${MOONCAKE_COMMIT})")
+add_compile_definitions(MOONCAKE_VERSION="${MOONCAKE_VERSION}")

@@ -1,0 +1,8 @@
+// Stand-in for MoRI's cco.
+#pragma once
+
+namespace mori {
+
+int ccoStandin();
+
+}  // namespace mori

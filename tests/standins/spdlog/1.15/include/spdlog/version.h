@@ -1,0 +1,3 @@
+// Stand-in for spdlog.
+#pragma once
+#define SPDLOG_STANDIN 1

@@ -1,0 +1,3 @@
+// Stand-in for yalantinglibs.
+#pragma once
+#define YLT_STANDIN 1
