@@ -8,6 +8,7 @@ without the network's noise. Links of pages are rewritten to the replica.
 import re
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from typing import cast
 from urllib.parse import quote, unquote, urljoin
 
 _KEPT = ("Content-Type", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified")
+TRIES = 4
 _HREF = re.compile(r'(<a\s[^>]*href=")([^"]+)(")', re.IGNORECASE)
 
 
@@ -64,6 +66,16 @@ class Replica:
             target = unquote(path.removeprefix("/files/"))
         headers = {"Accept": "text/html", **({"Range": wanted} if wanted else {})}
         request = urllib.request.Request(target, method=method, headers=headers)  # noqa: S310
+        for _ in range(TRIES - 1):
+            try:
+                return self._once(request, target, method, page=page)
+            except urllib.error.URLError:  # a resolver that is busy
+                time.sleep(0.5)
+        return self._once(request, target, method, page=page)
+
+    def _once(
+        self, request: urllib.request.Request, target: str, method: str, *, page: bool
+    ) -> Answer:
         try:
             with urllib.request.urlopen(request, context=ssl.create_default_context()) as reply:  # noqa: S310
                 body = b"" if method == "HEAD" else reply.read()

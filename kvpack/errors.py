@@ -32,12 +32,14 @@
     |- RequirementsStale        71   requirements --check: the written files are not what it gives
     |- DoctorFound              72   kvpack doctor found something to mend
     |- StorageFailed            80   an object storage did not answer, refused, or gave other bytes
-    |- StorageUnsafe            81   a storage ignores conditional writes: two writers would lose data
+    |- StorageUnsafe            81   a storage ignores conditional writes: two writers lose data
     |- ReleaseIncomplete        82   a release promises targets that are absent or not proved
     |- ObjectConflict           83   an object of that name holds other bytes
     |- ChannelMoved             84   other publishers kept changing the channel
     |- ReleaseUnknown           85   the storage has no such release or channel
     |- MirrorBehind             86   a mirror is not what its primary is: missing, differing, down
+    |- VerificationFailed       87   kvpack verify, bundle verify: a check failed
+    |- SigningFailed            88   a key cannot be used, or its signature does not hold
     `- Interrupted             130   stopped by a signal; run the same command again
 
 Exit code 0 is success. ``tests/unit/test_errors.py`` holds this table and the codes together.
@@ -232,6 +234,14 @@ class ReleaseUnknown(KvpackError):
 
 class MirrorBehind(KvpackError):
     exit_code = 86
+
+
+class VerificationFailed(KvpackError):
+    exit_code = 87
+
+
+class SigningFailed(KvpackError):
+    exit_code = 88
 
 
 class Interrupted(KvpackError):

@@ -9,13 +9,13 @@ from kvpack.audit.model import ElfFile, ElfKind, Finding, Policy, Severity, Whee
 _ORIGIN_HINT = "name folders of the wheel from $ORIGIN: patchelf --set-rpath '$ORIGIN/...' FILE"
 
 
-def search_paths(facts: WheelFacts, _: Policy) -> Iterator[Finding]:
+def search_paths(facts: WheelFacts, held_to: Policy) -> Iterator[Finding]:
     """Search paths name places of the environment from ``$ORIGIN``, nothing else (ld.so(8))."""
     for elf in facts.host_elf:
         for tag, entries in (("DT_RPATH", elf.rpath), ("DT_RUNPATH", elf.runpath)):
             for entry in entries:
                 message, hint = _bad_entry(elf, entry)
-                if message:
+                if message and entry not in held_to.host_folders:
                     yield Finding(
                         check="runpath",
                         severity=Severity.ERROR,

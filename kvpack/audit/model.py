@@ -160,6 +160,8 @@ class Policy(Value):
     """``None``: the architecture of the wheel's own platform tag."""
     host_libraries: tuple[str, ...] | None = None
     """Soname globs that the host supplies; ``None``: nobody said, so needs become notes."""
+    host_folders: tuple[str, ...] = ()
+    """Absolute folders that a search path may name: where those libraries lie on every host."""
     owns: tuple[str, ...] = ()
     """Import names that it may own; empty: not checked."""
     distribution: str | None = None

@@ -137,6 +137,8 @@ class Held:
     arch: str | None = None
     own: bool = False
     """kvpack built it from the recipe: every ``expect`` must be met."""
+    commit: str | None = None
+    """The locked commit that it was built from."""
     profiles: tuple[str, ...] = ()
     """Uses whose tables must be met, by whoever built it."""
 
@@ -150,7 +152,7 @@ def with_proofs(
 ) -> AuditReport:
     """Add the proofs to a report, and an error for each that the wheel had to show and does not."""
     facts, told = report.facts, commit_of(identity, seen)
-    found = list(_other_version(facts, told))
+    found = [*_other_version(facts, told), *_other_commit(facts, identity, told, held)]
     if told:
         facts = facts.model_copy(update={"commit": told[1]})
     proofs = prove_all(proves, facts, seen, held.host_libraries)
@@ -169,6 +171,23 @@ def _other_version(facts: WheelFacts, told: tuple[str, str] | None) -> Iterator[
             place=facts.filename,
             message=f"its files say {told[0]} (git: {told[1]}), its metadata say {public}",
             hint="look which source it was built from",
+        )
+
+
+def _other_commit(
+    facts: WheelFacts, identity: Identity | None, told: tuple[str, str] | None, held: Held
+) -> Iterator[Finding]:
+    """A wheel of ours that names another commit than the locked one, or none."""
+    if identity is None or held.commit is None or not applies(identity.when, facts.version):
+        return
+    if told is None or not held.commit.startswith(told[1]):
+        said = f"its files say commit {told[1]}" if told else "its files name no commit"
+        yield Finding(
+            check="identity",
+            severity=Severity.ERROR,
+            place=facts.filename,
+            message=f"{said}, the lock says {held.commit}",
+            hint="build.git-head = true gives the source a .git that names its commit",
         )
 
 

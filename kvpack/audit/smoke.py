@@ -55,6 +55,9 @@ class Trial:
     """OCI platform of the image."""
     requirements: tuple[tuple[str, Path], ...]
     """File name and path of every wheel that is installed beside the one on trial."""
+    libraries: tuple[str, ...] = ()
+    """Folders of the image where the loader finds an accelerator's run time and its driver's
+    stand-in: ``audit.host-libraries`` that a package cannot install."""
 
 
 def try_out(
@@ -82,6 +85,8 @@ def try_out(
         _add(tar, f"{HOME}/order.json", json.dumps(order).encode())
     script = f"tar -x -C / -f - && exec {HOME}/bin/python -I {HOME}/trial.py {HOME}/order.json"
     args = ["run", "--rm", "--interactive", "--network=none", "--pull=never"]
+    if trial.libraries:
+        args.append(f"--env=LD_LIBRARY_PATH={':'.join(trial.libraries)}")
     args += [f"--platform={trial.platform}", trial.image, "sh", "-c", script]
     result = run(
         Command(

@@ -9,10 +9,11 @@ from typing import Any
 
 from kvpack.build.root import GENERATOR
 from kvpack.build.stamp import STAMP
+from kvpack.build.toolkit import toolkit_data
 from kvpack.lock.model import Inputs
 from kvpack.lock.source import BuildSource, DirtyTree, LockedGit
 from kvpack.names import Sha256
-from kvpack.recipe.model import Recipe
+from kvpack.recipe.model import Recipe, Target
 from kvpack.recipe.roots import Roots
 from kvpack.tools.files import canonical_json, sha256_of
 
@@ -52,6 +53,7 @@ def lock_slice(inputs: Inputs) -> dict[str, Any]:
             "packages": [f"{d.name} {d.version} {d.sha256}" for d in inputs.root.packages],
             "tools": {wheel.file: wheel.sha256 for wheel in inputs.root_tools},
         },
+        **({"toolkit": {w.file: w.sha256 for w in inputs.toolkit}} if inputs.toolkit else {}),
     }
 
 
@@ -68,7 +70,12 @@ def action(recipe: Recipe, inputs: Inputs, roots: Roots) -> dict[str, Any]:
             "license": recipe.license,
             "distribution": recipe.distribution.name_for(target.accelerator),
             "options": {
-                name: {"cmake": option.cmake, "env": option.env, "value": value}
+                name: {
+                    "cmake": option.cmake,
+                    "env": option.env,
+                    **({"meson": option.meson} if option.meson else {}),
+                    "value": value,
+                }
                 for name, (option, value) in recipe.options_for(
                     target.version, target.accelerator
                 ).items()
@@ -79,6 +86,7 @@ def action(recipe: Recipe, inputs: Inputs, roots: Roots) -> dict[str, Any]:
                 for name, value in recipe.build.config_settings.items()
             },
             "host-libraries": list(recipe.audit.host_libraries),
+            **_preparation(recipe, target),
         },
         "target": {
             "python": target.python_tag,
@@ -89,8 +97,26 @@ def action(recipe: Recipe, inputs: Inputs, roots: Roots) -> dict[str, Any]:
         "root-data": {"links": roots.debian.links, "exclude": list(roots.debian.exclude)}
         if inputs.root.image is None
         else {},
+        **({"toolkit-data": toolkit_data(roots.toolkits)} if inputs.toolkit else {}),
         "lock": locked,
     }
+
+
+def _preparation(recipe: Recipe, target: Target) -> dict[str, Any]:
+    """What happens before the back end, where anything does.
+
+    What a log may not say is in it too: a wheel that was built before it was refused is not
+    delivered from the store.
+    """
+    build = recipe.build
+    found = {
+        "steps": recipe.commands_for(target.version, target.accelerator),
+        "package": build.package,
+        "rename": build.rename,
+        "git-head": build.git_head,
+        "refuse": [one.log for one in build.refuse if one.fits(target.version, target.accelerator)],
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def action_key(document: dict[str, Any]) -> Sha256:

@@ -16,6 +16,7 @@ import tomlkit
 from kvpack.build.key import lock_digest
 from kvpack.build.model import BuildPlan, Workshop
 from kvpack.build.sbom import sbom
+from kvpack.build.steps import commands_of, git_head, options_of, steps_script
 from kvpack.errors import PatchFailed
 from kvpack.tools.engine import Engine
 from kvpack.tools.files import canonical_json, place_file, sha256_file, sha256_of
@@ -66,6 +67,12 @@ def lay_out(
     (inputs / "order.json").write_text(json.dumps(order), encoding="utf-8")
     stamp = files("kvpack.build").joinpath("stamp.py").read_bytes()
     (inputs / "stamp.py").write_bytes(stamp)
+    if plan.recipe.build.rename:
+        rename = files("kvpack.build").joinpath("rename.py").read_bytes()
+        (inputs / "rename.py").write_bytes(rename)
+    if commands_of(plan):
+        steps = steps_script(plan, f"/project/{shop.source_folder}")
+        (inputs / "steps.sh").write_text(steps, encoding="utf-8")
     (inputs / "before-build.sh").write_text(_before_build(plan, shop), encoding="utf-8")
     (inputs / "repair.sh").write_text(_repair(plan), encoding="utf-8")
     return project
@@ -82,7 +89,7 @@ def _check_patch(path: Path, sha256: str, plan: BuildPlan) -> None:
 
 
 def _before_build(plan: BuildPlan, shop: Workshop) -> str:
-    """Install the locked build requirements, hashes checked by pip; then patch without fuzz."""
+    """Install the locked build requirements, hashes checked by pip; patch without fuzz; prepare."""
     install = "python -m pip install --quiet --no-index --no-deps --no-compile --require-hashes"
     where = f"--find-links /project/{INPUTS}/wheels -r /project/{INPUTS}/requirements.txt"
     lines = [f"{install} {where}"]
@@ -93,6 +100,13 @@ def _before_build(plan: BuildPlan, shop: Workshop) -> str:
             f"-i /project/{INPUTS}/patches/{quoted} || "
             f"{{ echo '{PATCH_MARK}' {quoted}; exit 1; }}"
         )
+    build, source = plan.recipe.build, f"/project/{shop.source_folder}"
+    lines += git_head(plan, source)
+    if commands_of(plan):
+        lines.append(f"bash /project/{INPUTS}/steps.sh")
+    if build.rename:
+        place = shlex.quote(f"{source}/{build.package or '.'}/pyproject.toml")
+        lines.append(f"python /project/{INPUTS}/rename.py {place} {plan.distribution}")
     return _SCRIPT_HEAD + "\n".join(lines) + "\n"
 
 
@@ -126,15 +140,15 @@ def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
     }
     for name, value in plan.recipe.build.environment.items():
         found[name] = f"{prefix_map} {value}" if name in {"CFLAGS", "CXXFLAGS"} else value
-    defines = []
     target = plan.inputs.target
     for option, value in plan.recipe.options_for(target.version, target.accelerator).values():
         if option.env:
             found[option.env] = value
-        else:
-            define = f"-D{option.cmake}={value}"
-            # Back ends split CMAKE_ARGS as a shell does, some only at spaces: quote in need only.
-            defines.append(shlex.quote(define) if re.search(r"[\s'\"\\]", value) else define)
+    # Back ends split CMAKE_ARGS as a shell does, some only at spaces: quote in need only.
+    defines = [
+        shlex.quote(define) if re.search(r"[\s'\"\\]", define) else define
+        for define in options_of(plan, "cmake")
+    ]
     if defines:
         found["CMAKE_ARGS"] = " ".join([found.get("CMAKE_ARGS", ""), *defines]).strip()
     if shop.compiler_cache:
@@ -144,6 +158,19 @@ def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
             "CMAKE_C_COMPILER_LAUNCHER": "ccache",
             "CMAKE_CXX_COMPILER_LAUNCHER": "ccache",
         }
+    return found
+
+
+def _config_settings(plan: BuildPlan) -> dict[str, str | list[str]]:
+    """Those of the recipe, and its meson options, which meson-python takes as ``setup-args``."""
+    found: dict[str, str | list[str]] = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in plan.recipe.build.config_settings.items()
+    }
+    options = options_of(plan, "meson")
+    if options and plan.inputs.source.backend.partition(".")[0].startswith("mesonpy"):
+        own = found.get("setup-args", [])
+        found["setup-args"] = [*([own] if isinstance(own, str) else own), *options]
     return found
 
 
@@ -180,9 +207,6 @@ def configuration(plan: BuildPlan, shop: Workshop, engine: Engine) -> str:
         "before-build": f"sh /project/{INPUTS}/before-build.sh",
         "repair-wheel-command": f"sh /project/{INPUTS}/repair.sh {{wheel}} {{dest_dir}}",
         "audit-command": "",
-        "config-settings": {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in plan.recipe.build.config_settings.items()
-        },
+        "config-settings": _config_settings(plan),
     }
     return tomlkit.dumps({"tool": {"cibuildwheel": table}})

@@ -69,16 +69,16 @@ def _installed(wheels: Wheels, home: str, python: str) -> Iterator[File]:
     for wheel, path in sorted(wheels, key=lambda item: item[0].file):
         try:
             with zipfile.ZipFile(path) as archive:
-                _check_names(archive, wheel)
+                check_names(archive, wheel)
                 yield from _wheel(archive, home, python)
-        except _DAMAGE as error:
-            raise _damaged(wheel, error) from error
+        except DAMAGE as error:
+            raise damaged(wheel, error) from error
 
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
 
 
-def _damaged(wheel: LockedWheel, error: Exception) -> ArchiveUnsafe:
+def damaged(wheel: LockedWheel, error: Exception) -> ArchiveUnsafe:
     return ArchiveUnsafe(
         f"{wheel.file} is not a wheel",
         cause="the lock names other bytes than a wheel",
@@ -87,7 +87,7 @@ def _damaged(wheel: LockedWheel, error: Exception) -> ArchiveUnsafe:
     )
 
 
-def _check_names(archive: zipfile.ZipFile, wheel: LockedWheel) -> None:
+def check_names(archive: zipfile.ZipFile, wheel: LockedWheel) -> None:
     leaving = [n for n in archive.namelist() if n.startswith("/") or ".." in n.split("/")]
     if leaving:
         raise ArchiveUnsafe(
@@ -145,7 +145,7 @@ def unpack_pure(wheels: Wheels, folder: Path) -> None:
     for wheel, path in wheels:
         try:
             with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
-                _check_names(archive, wheel)
+                check_names(archive, wheel)
                 archive.extractall(folder)
-        except _DAMAGE as error:
-            raise _damaged(wheel, error) from error
+        except DAMAGE as error:
+            raise damaged(wheel, error) from error

@@ -10,7 +10,7 @@ import io
 import posixpath
 import re
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -97,6 +97,14 @@ def write_root(
         for file in _own_files(inputs, debian, root, blob):
             _add_file(root, file)
         progress(len(packages), len(packages))
+
+
+def write_layer(files: Iterable[File], out: IO[bytes]) -> None:
+    """Write files that lie over a root, with their folders, as a tar stream."""
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
+        layer = _Root(tar, re.compile(r"(?!)"))
+        for file in files:
+            _add_file(layer, file)
 
 
 def _own_files(

@@ -9,19 +9,17 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from kvpack.build.ignored import ignored, refused, unknown_options
 from kvpack.build.model import BuildPlan, Workshop
 from kvpack.build.project import INPUTS, PATCH_MARK, configuration, label, lay_out
 from kvpack.build.stamp import escaped
-from kvpack.errors import BuildFailed, OptionIgnored, PatchFailed
+from kvpack.build.steps import STEP_MARK, commands_of
+from kvpack.errors import BuildFailed, KvpackError, PatchFailed
 from kvpack.report import Reporter, Step
 from kvpack.tools.engine import PASSED, Engine
 from kvpack.tools.files import write_text
 from kvpack.tools.process import TAIL, Command, stream
 
-_NOT_USED = "Manually-specified variables were not used by the project"
-"""CMake's words for a -D that nothing read (cmCacheManager; all versions since 2.8)."""
-_CONFIGURED = r"Configuring done|Build files have been written to"
-"""CMake's words when it has read the options (cmGlobalGenerator)."""
 _NO_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
 
@@ -49,7 +47,8 @@ def cibuildwheel(
         args=[
             *(sys.executable, "-S", "-P", "-m", "cibuildwheel"),
             *("--only", f"{target.python_tag}-manylinux_{target.arch}"),
-            *("--config-file", config, "--output-dir", output, shop.source_folder),
+            *("--config-file", config, "--output-dir", output),
+            "/".join(filter(None, (shop.source_folder, plan.recipe.build.package))),
         ],
         environment=_environment(engine, tools, plan),
         folder=shop.folder / "project",
@@ -66,7 +65,8 @@ def cibuildwheel(
             engine.remove_containers(label(plan, shop), reporter)
         if code != 0:
             raise _failure(plan, command, code, lines, log)
-    _check_options(plan, lines, log)
+    if error := ignored(plan, lines, log) or refused(plan, lines, log):
+        raise error
     return _one_wheel(plan, output, log)
 
 
@@ -101,7 +101,10 @@ def _follow(lines: list[str], step: Step) -> Callable[[str], None]:
 
 def _failure(
     plan: BuildPlan, command: Command, code: int, lines: list[str], log: Path
-) -> BuildFailed | PatchFailed:
+) -> KvpackError:
+    # meson stops at an option that it does not know: the same failure as of one that goes unused.
+    if unknown_options(lines) and (error := ignored(plan, lines, log)):
+        return error
     for line in lines:
         if PATCH_MARK in line:
             name = line.rpartition(PATCH_MARK)[2].strip()
@@ -115,9 +118,25 @@ def _failure(
     shown = "\n  ".join(line for line in lines[-TAIL:])
     return BuildFailed(
         f"building {plan.title} failed (cibuildwheel exited with code {code})",
-        cause=f"{_guess(lines)}the last lines are:\n  {shown}",
+        cause=f"{_failed_step(plan, lines)}{_guess(lines)}the last lines are:\n  {shown}",
         hint=f"the full log is {log}; the command was: {command.shown()}",
     )
+
+
+def _failed_step(plan: BuildPlan, lines: list[str]) -> str:
+    """Which step of the recipe failed, in words; empty: none."""
+    for line in lines:
+        number = line.rpartition(STEP_MARK)[2].strip() if STEP_MARK in line else ""
+        commands = commands_of(plan)
+        if number.isdecimal() and 0 < int(number) <= len(commands):
+            command = " ".join(commands[int(number) - 1].split())
+            shown = command if len(command) <= _SHOWN else f"{command[:_SHOWN]}…"
+            return f"step {number} of build.steps failed ({shown}); "
+    return ""
+
+
+_SHOWN = 80
+"""Letters of a step in a message."""
 
 
 def _patch_named(plan: BuildPlan, name: str) -> str:
@@ -132,6 +151,7 @@ _GUESSES = {
     r"required library \"(\S+?)\" could not be located": "{0} is needed and not in the root "
     "(audit.host-libraries in the recipe, if the host has it); ",
     r"too-recent versioned symbols": "the binaries need a newer glibc than the floor; ",
+    r"kvpack: rename failed: (\S+ has no \[project\] name)": "{0}: build.rename cannot change it; ",
     r"kvpack: (the source builds version \S+, not \S+)": "{0}: correct [versions]; ",
     r"(?:Missing|Unmet) dependencies[^\n]*:((?:\n[ \t]+\S[^\n]*)+)": "the build requirement {0} "
     "is not locked (build.requires in the recipe); ",
@@ -163,34 +183,6 @@ def _guess(lines: list[str]) -> str:
             named = [name.rpartition(" -> ")[2].strip() for name in named]
             return words.format(", ".join(list(dict.fromkeys(filter(None, named)))[:6]))
     return ""
-
-
-def _check_options(plan: BuildPlan, lines: list[str], log: Path) -> None:
-    """An option that CMake did not read must not pass for one that was set (promise 7).
-
-    Options that set an environment variable cannot be checked here: nothing tells who reads it.
-    """
-    target = plan.inputs.target
-    mine = plan.recipe.options_for(target.version, target.accelerator)
-    by_cmake = {name: option.cmake for name, (option, _) in mine.items() if option.cmake}
-    if not by_cmake:
-        return
-    text = "\n".join(lines)
-    unused: set[str] = set()
-    why = f"version {target.version} has no such variable"
-    if not re.search(_CONFIGURED, text):
-        unused, why = set(by_cmake.values()), "the build never ran CMake"
-    elif _NOT_USED in text:
-        unused = {line.strip() for line in text.partition(_NOT_USED)[2].splitlines()[1:40]}
-    ignored = sorted(name for name, variable in by_cmake.items() if variable in unused)
-    if ignored:
-        raise OptionIgnored(
-            f"{plan.title}: CMake ignored the option{'s' if len(ignored) > 1 else ''} "
-            + ", ".join(f"{name} ({by_cmake[name]})" for name in ignored),
-            cause=why,
-            hint=f"correct options.{ignored[0]} in recipes/{plan.recipe.name}.toml, or limit it "
-            f"with when =; the log is {log}",
-        )
 
 
 def _one_wheel(plan: BuildPlan, output: Path, log: Path) -> Path:

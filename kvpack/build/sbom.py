@@ -66,6 +66,7 @@ def _components(inputs: Inputs) -> list[dict[str, Any]]:
     for role, wheels in (
         ("build-requirement", inputs.build),
         ("root-tool", inputs.root_tools),
+        ("toolkit", inputs.toolkit),
         ("host-tool", inputs.host),
     ):
         found += [_wheel(wheel, role) for wheel in wheels]

@@ -152,6 +152,7 @@ def _policy(args: Args, recipe: "Recipe | None", facts: "WheelFacts") -> "Policy
         glibc=args.glibc,
         distribution=facts.distribution if built or relative else next(iter(known), recipe.name),
         host_libraries=None if relative else recipe.audit.host_libraries,
+        host_folders=recipe.audit.host_folders,
         owns=() if relative else recipe.distribution.owns,
         tag_exact=facts.key is not None,
     )

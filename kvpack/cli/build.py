@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kvpack.cli.context import Context
 from kvpack.cli.faults import as_error
 from kvpack.cli.select import Selected, add_selectors
+from kvpack.cli.sharing import Sharing, add_shared, use_shared
+from kvpack.cli.signing import Signing, add_signing, builder_of, sign_wheels, signer_of
 from kvpack.cli.sources import add_source_options
 from kvpack.console import human_size, human_time
 from kvpack.errors import Fault, KvpackError, NotReproducible, UsageError
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     Failure = tuple[BuildPlan, KvpackError]
 
 
-class Args(Selected):
+class Args(Selected, Sharing, Signing):
     out: Path
     rebuild: bool = False
     compiler_cache: Path | None = None
@@ -48,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compiler-cache", type=Path, metavar="DIR",
         help="a ccache folder to use; it never decides a byte and is not part of the key",
     )  # fmt: skip
+    add_shared(parser, writes=True)
+    add_signing(parser)
 
 
 def run(args: Args, context: Context) -> int:
@@ -63,10 +67,13 @@ def run(args: Args, context: Context) -> int:
     if cache:
         _check_folder("--compiler-cache", cache)
         cache.mkdir(parents=True, exist_ok=True)
+    signs = signer_of(args, context) is not None  # a wrong key is told before minutes are spent
+    context.builder_id = builder_of(args, context)
+    shared = use_shared(args, context)
     start = time.monotonic()
     for plan in plans(context, args, ask=True):
         try:
-            done.append(make(context, plan, args.out, cache))
+            done.append(make(context, plan, args.out, cache, shared))
             if args.rebuild:
                 compared[plan.key] = rebuild(context, plan, done[-1])
         except (KvpackError, OSError) as problem:
@@ -74,6 +81,8 @@ def run(args: Args, context: Context) -> int:
             failed.append((plan, error))
             if not context.console.as_json:
                 context.console.error(error)
+    if signs and done:
+        sign_wheels(context, args, ([one.plan for one in done], args.out), lambda *_: None)
     _answer(context, (done, failed, compared), time.monotonic() - start)
     return failed[0][1].exit_code if failed else 0
 
@@ -129,7 +138,7 @@ def _answer(
     rows_shown = []
     for item in done:
         how = "DIRTY, " if item.plan.dirty else ""
-        how += "in the store" if item.built.hit else f"built in {human_time(item.built.seconds)}"
+        how += _how(item)
         if item.plan.key in compared:
             how += ", rebuilt: identical"
         warnings = item.audit["counts"]["warning"]
@@ -150,3 +159,9 @@ def _answer(
         console.table(["wheel", "size", "sha256", "key", "audit", "how"], rows_shown)
     for plan, error in failed:
         console.print(f"failed: {plan.title} ({type(error).__name__})")
+
+
+def _how(item: "Delivered") -> str:
+    if item.shared:
+        return "from shared results"
+    return "in the store" if item.built.hit else f"built in {human_time(item.built.seconds)}"

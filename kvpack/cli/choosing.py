@@ -1,5 +1,6 @@
 """From an intent to a proved set: joins the resolver, the wheels' own words and the proof."""
 
+import functools
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from kvpack.cli.outcome import Cell, Outcome, Wanted, Writer, brought_by, found_
 from kvpack.cli.pins import Environment, Pin
 from kvpack.cli.proof import Prover, Question
 from kvpack.errors import ConflictFound, Fault, FetchFailed, ResolutionFailed, UsageError
+from kvpack.fetch.pypi import PypiRegistry
 from kvpack.resolve.choose import Ask, amended, first_ask
 from kvpack.resolve.families import Families, load_families
 from kvpack.resolve.folder import wheels_in, write_index
@@ -90,6 +92,7 @@ class Chooser:
             accelerator=self._wanted.accelerator,
             torch=self._wanted.torch,
             base=tuple(base.name for base in self._families.base),
+            host=self._wanted.host,
         )
 
     def _proved(self, cell: Cell, environment: Environment) -> Cell:
@@ -122,16 +125,26 @@ class Chooser:
 
     # -- where from --------------------------------------------------------------------------
 
-    @contextmanager
-    def _sources(self) -> Iterator[Sources]:
-        registry = Indexes(
-            self._context, Environment(self._wanted.python, self._wanted.glibc, "")
-        ).registries.pypi()
-        if registry.primary is None:
+    @functools.cached_property
+    def index(self) -> str:
+        """URL of the machine's own index.
+
+        :raises FetchFailed: if none is known.
+        """
+        if (primary := self._registry.primary) is None:
             raise FetchFailed(
                 "no index of PyPI is known on this machine",
                 hint="configure pip or uv, or put [registries.pypi] index = … into kvpack.toml",
             )
+        return primary
+
+    @functools.cached_property
+    def _registry(self) -> PypiRegistry:
+        anywhere = Environment(self._wanted.python, self._wanted.glibc, "")
+        return Indexes(self._context, anywhere).registries.pypi()
+
+    @contextmanager
+    def _sources(self) -> Iterator[Sources]:
         with tempfile.TemporaryDirectory(prefix="kvpack-") as name:
             declared = []
             for number, (kind, place) in enumerate(self._wanted.sources):
@@ -148,9 +161,9 @@ class Chooser:
                 else:
                     declared.append(place)
             yield Sources(
-                default=registry.primary,
+                default=self.index,
                 declared=declared,
-                cert=registry.settings.cert,
+                cert=self._registry.settings.cert,
                 offline=self._context.options.offline,
             )
 

@@ -38,6 +38,7 @@ class Args(Options):
     rocm: str | None = None
     cpu: bool = False
     torch: str | None = None
+    host_library: list[str] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     major.add_argument("--rocm", metavar="7", help="the ROCm major that all must link")
     major.add_argument("--cpu", action="store_true", help="nothing may link CUDA or ROCm")
     group.add_argument("--torch", metavar="V", help="the version of the environment's own torch")
+    group.add_argument(
+        "--host-library", action="append", metavar="SONAME",
+        help="a library (glob) that the host has, which kvpack does not know of (repeatable)",
+    )  # fmt: skip
 
 
 def run(args: Args, context: Context) -> int:
@@ -121,7 +126,8 @@ def _check(args: Args) -> "Question":
     from kvpack.cli.proof import Question
 
     libraries = args.libraries or accelerator is not None or args.torch is not None
-    return Question(libraries=libraries, accelerator=accelerator, torch=args.torch)
+    host = tuple(args.host_library or ())
+    return Question(libraries=libraries, accelerator=accelerator, torch=args.torch, host=host)
 
 
 def _accelerator(args: Args) -> Accelerator | None:

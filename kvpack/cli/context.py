@@ -40,6 +40,8 @@ class Context:
     """Builder roots that were found to run in this process, by lock slice: probed once."""
     supplied: dict[str, str] = field(default_factory=dict)
     """From ``--source``: a recipe's name, or ``recipe/submodule-path``, to the URL that counts."""
+    builder_id: str | None = None
+    """From ``--builder-id``: whom provenance names as the builder of what is built now."""
 
     @functools.cached_property
     def store(self) -> Store:
@@ -69,7 +71,7 @@ class Context:
     def registries(self) -> "Registries":
         from kvpack.fetch.registries import Registries
 
-        return Registries(self.catalogue.root, reporter=self.console)
+        return Registries(self.catalogue.root, reporter=self.console, memory=self.store)
 
     @functools.cached_property
     def machine(self) -> Arch:

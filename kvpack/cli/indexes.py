@@ -56,7 +56,8 @@ class Indexes:
         except CatalogueError:
             if self.context.options.root is not None:
                 raise
-            return Registries(Path.cwd(), reporter=self.context.console)
+            memory = self.context.store
+            return Registries(Path.cwd(), reporter=self.context.console, memory=memory)
 
     def web(self, url: str) -> Web:
         """How to reach a URL.

@@ -71,6 +71,7 @@ def policy_of(plan: "BuildPlan") -> Policy:
         glibc=target.glibc,
         arch=target.arch,
         host_libraries=recipe.audit.host_libraries,
+        host_folders=recipe.audit.host_folders,
         owns=recipe.distribution.owns,
         distribution=plan.distribution,
         tag_exact=True,
@@ -100,7 +101,8 @@ def _proof_rules(plan: "BuildPlan") -> list[object]:
     expected = [
         prove.expected(target.version, target.accelerator, target.arch) for prove in recipe.prove
     ]
-    return [identity, [prove.as_json() for prove in recipe.prove], expected]
+    commit = getattr(plan.inputs.source, "commit", None)
+    return [identity, commit, [prove.as_json() for prove in recipe.prove], expected]
 
 
 def remembered(context: Context, plan: "BuildPlan", sha256: str) -> dict[str, Any] | None:
@@ -115,27 +117,36 @@ def judge(context: Context, plan: "BuildPlan", built: "BuiltWheel") -> dict[str,
     """
     if (known := remembered(context, plan, built.sha256)) is not None:
         return known
-    from kvpack.audit.prove import Held
-
-    console, store, target = context.console, context.store, plan.inputs.target
-    held = Held(
-        accelerator=target.accelerator,
-        arch=target.arch,
-        own=True,
-        host_libraries=plan.recipe.audit.host_libraries,
-    )
+    store = context.store
     with store.scratch("audit") as folder:
         wheel = folder / built.file
         store.place(built.sha256, wheel)
-        with console.step(f"Auditing {built.file}"):
-            hint = "kvpack store gc --keep-results 0, then build again"
-            examined = examine(wheel, plan.recipe, hint=hint)
-            report = report_on(examined, policy_of(plan), plan.recipe, held)
+        report = static_report(context, plan, wheel)
         if report.passed and (plan.recipe.audit.imports or plan.recipe.audit.run):
             report = _with_trial(context, plan, wheel, report)
     result: dict[str, Any] = report.as_json()
     store.write_record("audits", verdict_name(plan, built.sha256), result)
     return result
+
+
+def static_report(context: Context, plan: "BuildPlan", wheel: Path) -> AuditReport:
+    """Audit a wheel by its plan from its bytes alone; nothing is executed.
+
+    :raises WheelInvalid: if nothing can be trusted to be read.
+    """
+    from kvpack.audit.prove import Held
+
+    held = Held(
+        accelerator=plan.inputs.target.accelerator,
+        arch=plan.inputs.target.arch,
+        own=True,
+        commit=getattr(plan.inputs.source, "commit", None),
+        host_libraries=plan.recipe.audit.host_libraries,
+    )
+    with context.console.step(f"Auditing {wheel.name}"):
+        hint = "kvpack store gc --keep-results 0, then build again"
+        examined = examine(wheel, plan.recipe, hint=hint)
+        return report_on(examined, policy_of(plan), plan.recipe, held)
 
 
 def _with_trial(
@@ -155,6 +166,7 @@ def _with_trial(
 def trial_of(context: Context, plan: "BuildPlan", image: str) -> "Trial":
     """The clean environment of a target: the locked run-time closure on the root's Python."""
     from kvpack.audit.smoke import Trial
+    from kvpack.build.toolkit import LIBRARIES
     from kvpack.cli.supply import import_parts, supply
     from kvpack.tools.engine import oci_platform
 
@@ -169,6 +181,7 @@ def trial_of(context: Context, plan: "BuildPlan", image: str) -> "Trial":
         base=base,
         image=image,
         platform=oci_platform(target.arch),
+        libraries=LIBRARIES if plan.inputs.toolkit else (),
         requirements=tuple(
             (wheel.file, context.store.check(wheel.sha256)) for wheel in plan.inputs.imports
         ),

@@ -115,7 +115,7 @@ def _lock(name: str, upgrade: str | None, context: Context) -> dict[str, object]
     except LockMissing:
         old = None
     new = pin(
-        recipe, context.roots, Online(context, name),
+        recipe, context.roots, Online(context, name, recipe.build.package),
         old=old, upgrade=upgrade, reporter=console,
         patches=lambda file: sha256_file(catalogue.patch_path(name, file)),
     )  # fmt: skip

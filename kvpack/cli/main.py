@@ -41,6 +41,9 @@ COMMANDS = {
     "publish": "write audited wheels and their index to object storage or a folder",
     "rollback": "make a channel list again what it listed at a release",
     "release": "list, show, compare, retire and restore releases",
+    "verify": "where a wheel is from: hash, RECORD, action, statement, signature, lock, release",
+    "get": "take published wheels by hash from the first place that answers right",
+    "bundle": "one file for an air-gapped site: wheels, dependencies, locks, sources, evidence",
     "mirror": "compare storages by hash, repair mirrors by copying",
     "store": "verify, clean or measure the store",
 }

@@ -5,12 +5,15 @@ import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kvpack.build.model import BuildPlan, BuiltWheel, Workshop
 from kvpack.cli.context import Context
 from kvpack.errors import AuditFailed, Fault, TargetUnavailable
 from kvpack.tools.files import place_file, sha256_file, write_text
+
+if TYPE_CHECKING:
+    from kvpack.cli.shared import SharedResults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +24,15 @@ class Delivered:
     built: BuiltWheel
     path: Path
     audit: dict[str, Any]
+    shared: bool = False
+    """Whether another machine's result was taken."""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "target": self.plan.title,
             "key": self.plan.key,
             "hit": self.built.hit,
+            "shared": self.shared,
             "dirty": self.plan.dirty,
             "wheel": str(self.path),
             "sha256": self.built.sha256,
@@ -36,8 +42,14 @@ class Delivered:
         }
 
 
-def make(context: Context, plan: BuildPlan, out: Path, cache: Path | None) -> Delivered:
-    """Deliver one target's wheel, from the store if it is there.
+def make(
+    context: Context,
+    plan: BuildPlan,
+    out: Path,
+    cache: Path | None,
+    shared: "SharedResults | None" = None,
+) -> Delivered:
+    """Deliver one target's wheel, from the store if it is there, or from what machines share.
 
     Two processes that want the same key: one builds, the other waits and finds it.
 
@@ -45,20 +57,27 @@ def make(context: Context, plan: BuildPlan, out: Path, cache: Path | None) -> De
     """
     from kvpack.cli.judge import judge, remembered
 
-    built = stored(context, plan)
+    built, taken = stored(context, plan), False
     verdict = remembered(context, plan, built.sha256) if built else None
     if built is None or verdict is None:
         with context.store.lock(f"action-{plan.key}") as waited:
             if waited:
                 context.console.note(f"{plan.title}: another kvpack was building it")
-            built = stored(context, plan) or build(context, plan, cache)
+            built = stored(context, plan)
+            if built is None and shared:
+                built = shared.take(plan)
+                taken = built is not None
+            built = built or build(context, plan, cache)
             verdict = judge(context, plan, built)
     if not verdict["passed"]:
         withdraw(out / built.file, built.sha256)
         raise failed_audit(plan, built, verdict)
-    return Delivered(
-        plan=plan, built=built, path=deliver(context, plan, built, (verdict, out)), audit=verdict
-    )
+    if shared and not taken and shared.give(plan, built, verdict):
+        first = shared.take(plan)
+        built, taken = first or built, first is not None
+        verdict = judge(context, plan, built)
+    path = deliver(context, plan, built, (verdict, out))
+    return Delivered(plan=plan, built=built, path=path, audit=verdict, shared=taken)
 
 
 def stored(context: Context, plan: BuildPlan) -> BuiltWheel | None:
@@ -96,6 +115,7 @@ def build(context: Context, plan: BuildPlan, cache: Path | None) -> BuiltWheel:
         "key": plan.key,
         "action": plan.action,
         "made": int(time.time()),
+        "builder": context.builder_id,
         "seconds": built.seconds,
         "root": root,
         "wheel": {"file": built.file, "sha256": built.sha256, "size": built.size},
@@ -159,15 +179,20 @@ def deliver(
     context: Context, plan: BuildPlan, built: BuiltWheel, what: tuple[dict[str, Any], Path]
 ) -> Path:
     """Write the wheel beside its evidence; the wheel comes last."""
+    from kvpack.publish.attest import attest
+
     verdict, out = what
     target = out / built.file
     blob = context.store.check(built.sha256)
-    report, bill, action = _evidence(target)
-    write_text(report, json.dumps(verdict, indent=2, ensure_ascii=False) + "\n")
+    report, bill, action, *_ = _evidence(target)
+    # Sorted: the same bytes whether the verdict is new, remembered or shared. They are published.
+    write_text(report, json.dumps(verdict, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
     write_text(action, json.dumps(plan.action, indent=2, sort_keys=True) + "\n")
     with zipfile.ZipFile(blob) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".dist-info/sboms/kvpack.cdx.json"))
         write_text(bill, archive.read(name).decode())
+    record = context.store.read_record("actions", plan.key) or {}
+    attest(target, plan.action, builder=record.get("builder"), sha256=built.sha256)
     if not (target.is_file() and sha256_file(target) == built.sha256):
         place_file(blob, target)
     return target
@@ -180,11 +205,10 @@ def withdraw(wheel: Path, sha256: str) -> None:
             path.unlink(missing_ok=True)
 
 
-def _evidence(wheel: Path) -> tuple[Path, Path, Path]:
-    """Audit report, bill of materials and action, beside a wheel."""
-    names = (f"{wheel.name}.audit.json", f"{wheel.name}.cdx.json", f"{wheel.name}.action.json")
-    first, second, third = (wheel.with_name(name) for name in names)
-    return first, second, third
+def _evidence(wheel: Path) -> list[Path]:
+    """Audit report, bill of materials, action, statement and provenance, beside a wheel."""
+    suffixes = (".audit.json", ".cdx.json", ".action.json", ".intoto.jsonl", ".provenance")
+    return [wheel.with_name(wheel.name + suffix) for suffix in suffixes]
 
 
 def failed_audit(plan: BuildPlan, built: BuiltWheel, verdict: dict[str, Any]) -> AuditFailed:

@@ -3,6 +3,8 @@
 verify PRIMARY [MIRROR…]   the primary against its own manifests, then each mirror against it;
                            nothing is downloaded that a checksum answers
 sync PRIMARY MIRROR…       copy what is missing or damaged, then bring channels and pages up
+inputs [RECIPE…] --to URL  every locked input (sources, commits, Debian packages, wheels) under its
+                           sha256; kvpack.toml [mirrors] inputs = ["URL"] then fetches from there
 """
 
 import argparse
@@ -22,12 +24,16 @@ _SHOWN = 40
 class Args(Options):
     action: str
     urls: list[str]
+    to: str | None = None
     single_writer: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("action", choices=("verify", "sync"), help="see above")
-    parser.add_argument("urls", metavar="URL", nargs="+", help="the primary, then its mirrors")
+    parser.add_argument("action", choices=("verify", "sync", "inputs"), help="see above")
+    parser.add_argument(
+        "urls", metavar="URL|RECIPE", nargs="*", help="the primary, then its mirrors; or recipes"
+    )
+    parser.add_argument("--to", metavar="URL", help="inputs: the storage that gets them")
     parser.add_argument(
         "--single-writer", action="store_true",
         help="nobody else writes there: for storages that ignore conditional writes",
@@ -36,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: Args, context: Context) -> int:
     """Dispatch."""
+    if args.action == "inputs":
+        return _inputs(args, context)
+    if args.to is not None or not args.urls:
+        raise UsageError(
+            f"kvpack mirror {args.action} needs a primary, and no --to",
+            hint=f"kvpack mirror {args.action} PRIMARY MIRROR…",
+        )
     if args.action == "verify":
         return _verify(args, context)
     if len(args.urls) == 1:
@@ -44,6 +57,17 @@ def run(args: Args, context: Context) -> int:
             hint="kvpack mirror sync PRIMARY MIRROR…",
         )
     return _sync(args, context)
+
+
+def _inputs(args: Args, context: Context) -> int:
+    from kvpack.cli.inputs import mirror_inputs
+
+    if args.to is None:
+        raise UsageError(
+            "kvpack mirror inputs was told no storage",
+            hint="kvpack mirror inputs RECIPE… --to s3://bucket/prefix",
+        )
+    return mirror_inputs(args.urls, args.to, context, single_writer=args.single_writer)
 
 
 def _verify(args: Args, context: Context) -> int:

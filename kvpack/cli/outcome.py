@@ -40,6 +40,8 @@ class Wanted:
     text_folder: Path
     """Where the requirements will lie: so are the folders that it names."""
     command: str
+    host: tuple[str, ...] = ()
+    """Globs of sonames that the host has beyond the policy and the known ones."""
 
 
 @dataclass(frozen=True)

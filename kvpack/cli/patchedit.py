@@ -56,7 +56,7 @@ def add(context: Context, name: str, what: str, fields: Mapping[str, str | None]
     if is_commit:
         data = _change(context, recipe, patch)
     locked = LockedPatch(id=patch.id, file=patch.file, commit=patch.commit, sha256=sha256_of(data))
-    new = _relocked(recipe, lock, {locked.id: locked})
+    new = _relocked(context, recipe, lock, {locked.id: locked})
     files: dict[Path, bytes | None] = {}
     if file is not None:
         files[context.catalogue.patch_path(name, file)] = data
@@ -90,7 +90,7 @@ def drop(context: Context, name: str, patch_id: str) -> None:
     if gone.file is not None and gone.file not in {patch.file for patch in recipe.patches}:
         files[context.catalogue.patch_path(name, gone.file)] = None
     place = context.catalogue.recipe_path(name)
-    _write(context, files, (place, text), _relocked(recipe, lock, {}))
+    _write(context, files, (place, text), _relocked(context, recipe, lock, {}))
     _told(context, f"patch {patch_id} dropped from {context.catalogue.shown(place)} and its lock",
           name, patch_id)  # fmt: skip
 
@@ -209,7 +209,9 @@ def _change(context: Context, recipe: "Recipe", patch: "Patch") -> bytes:
     return text_of(context, recipe, patch)
 
 
-def _relocked(recipe: "Recipe", lock: "Lock", new: "dict[str, LockedPatch]") -> "Lock":
+def _relocked(
+    context: Context, recipe: "Recipe", lock: "Lock", new: "dict[str, LockedPatch]"
+) -> "Lock":
     """The lock with the recipe's patches; nothing else moves."""
     from kvpack.lock.expect import incomplete
     from kvpack.lock.file import seal
@@ -217,7 +219,7 @@ def _relocked(recipe: "Recipe", lock: "Lock", new: "dict[str, LockedPatch]") -> 
     known = {patch.id: patch for patch in lock.patches}
     known.update(new)
     patches = tuple(known[patch.id] for patch in recipe.patches)
-    missing = incomplete(recipe, lock.source, patches)
+    missing = incomplete(recipe, context.roots, lock.source, patches)
     return seal(lock.model_copy(update={"patches": patches, "incomplete": missing}))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context
 from kvpack.cli.select import Selected, add_selectors
+from kvpack.cli.sharing import Sharing, add_shared, use_shared
 from kvpack.cli.sources import add_source_options
 from kvpack.console import human_time
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from kvpack.recipe.model import Recipe, Target
 
 
-class Args(Selected):
+class Args(Selected, Sharing):
     all: bool = False
     all_versions: bool = False
 
@@ -27,6 +28,7 @@ class Args(Selected):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_selectors(parser)
     add_source_options(parser, dirty=True)
+    add_shared(parser, writes=False)
     parser.add_argument("--all", action="store_true", help="the recipe's whole matrix")
     parser.add_argument("--all-versions", action="store_true", help="the matrix of every version")
 
@@ -38,6 +40,8 @@ def run(args: Args, context: Context) -> int:
     use_sources(context, args)
     whole = args.all or args.all_versions
     rows, incomplete = _whole(args, context) if whole else (_chosen(args, context), [])
+    if shared := use_shared(args, context):
+        shared.mark(rows)
     console = context.console
     if console.as_json:
         console.answer("plan", {"targets": rows, "incomplete": incomplete})
@@ -96,6 +100,7 @@ def _pending(target: "Target", reason: str) -> dict[str, Any]:
         "root": target.root,
         "key": None,
         "state": "pending",
+        "dirty": False,
         "because": "source not pinned: " + reason.removeprefix(f"{named}: "),
         "wheel": None,
         "seconds": None,
@@ -121,7 +126,7 @@ def _whole(args: Args, context: Context) -> tuple[list[dict[str, Any]], list[str
             target
             for version in (recipe.versions if args.all_versions else wanted)
             for target in matrix(recipe, context.roots, version)
-            if is_complete(lock, target.accelerator) and chosen.holds(target)
+            if is_complete(lock, target.accelerator, target.root) and chosen.holds(target)
         ]
         found += _rows(args, context, (recipe, slicer), targets)
         incomplete += [f"{name}: {reason}" for reason in lock.incomplete]
@@ -150,6 +155,7 @@ def describe(plan: "BuildPlan", context: Context) -> dict[str, Any]:
         "root": target.root,
         "key": plan.key,
         "state": "hit" if hit else "build",
+        "dirty": plan.dirty,
         "because": because,
         "wheel": wheel if hit else None,
         "seconds": float(last["seconds"]) if last else None,

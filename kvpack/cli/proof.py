@@ -36,6 +36,8 @@ class Question(Value):
     """Version of the environment's torch."""
     base: tuple[str, ...] = ()
     """Distributions that the environment provides: never fetched."""
+    host: tuple[str, ...] = ()
+    """Globs of sonames that this host has, beyond the policy and those that kvpack knows."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,14 @@ class Prover:
             accelerator=self.question.accelerator,
             torch=self.question.torch,
             base=tuple(sorted(self._base)),
-            allowed=tuple(sorted(allowed_libraries(environment.glibc, environment.arch))),
+            allowed=tuple(
+                sorted(
+                    {
+                        *allowed_libraries(environment.glibc, environment.arch),
+                        *self.question.host,
+                    }
+                )
+            ),
         )
 
 

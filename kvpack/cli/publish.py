@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 from kvpack.cli.context import Context
 from kvpack.cli.faults import as_error
 from kvpack.cli.select import Selected, add_selectors
+from kvpack.cli.signing import Signing, add_signing, sign_wheels
 from kvpack.console import human_size
 from kvpack.errors import KvpackError, MirrorBehind, OfflineMissing, UsageError
 from kvpack.names import NAME_PATTERN
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kvpack.publish.gather import Prepared
     from kvpack.publish.mirror import Source
     from kvpack.publish.release import Published
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 MirrorResult = dict[str, Any]
 
 
-class Args(Selected):
+class Args(Selected, Signing):
     to: str
     mirror: list[str]
     channel: str = "stable"
@@ -52,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-partial", action="store_true",
         help="publish although targets are missing; the manifest says which",
     )  # fmt: skip
+    add_signing(parser)
 
 
 def add_mirrors(parser: argparse.ArgumentParser) -> None:
@@ -100,8 +104,24 @@ def prepare(args: Args, context: Context) -> "Prepared":
     found = plans(context, Selected(**vars(args)))  # options that are build's alone: their defaults
     names = dict.fromkeys(plan.recipe.name for plan in found)
     locks = {name: context.catalogue.lock_path(name).read_bytes() for name in names}
+    sign_wheels(context, args, (found, args.dist), _published(args, context))
     with context.console.step(f"Checking {len(found)} targets in {args.dist}"):
         return gather(found, args.dist, locks, allow_partial=args.allow_partial)
+
+
+def _published(args: Args, context: Context) -> "Callable[[str, str], bytes | None]":
+    """Reads what the storage has beside a wheel, if anything is signed: it cannot be replaced."""
+    from kvpack.publish.model import file_path
+
+    if not (args.sign_key or args.sign_command):
+        return lambda _project, _file: None
+    objects = open_read(args.to, context)
+
+    def read(project: str, file: str) -> bytes | None:
+        found = objects.get(file_path(project, file))
+        return found.data if found else None
+
+    return read
 
 
 def check_name(channel: str) -> None:

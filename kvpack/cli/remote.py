@@ -31,10 +31,14 @@ _PINNED_IMAGES = "cibuildwheel/resources/pinned_docker_images.cfg"
 
 
 class Online:
-    """``lock.pin.Remote`` on this machine's registries."""
+    """``lock.pin.Remote`` on this machine's registries.
 
-    def __init__(self, context: Context, recipe: str) -> None:
+    :param package: the folder of a source whose pyproject.toml counts, if it is not its root.
+    """
+
+    def __init__(self, context: Context, recipe: str, package: str | None = None) -> None:
         self._context, self._recipe = context, recipe
+        self._pyproject = f"{package}/pyproject.toml" if package else "pyproject.toml"
         self._store = context.store
         self._registries = context.registries
         self._reporter = context.console
@@ -53,7 +57,7 @@ class Online:
             sha256=fetched.sha256,
             size=fetched.size,
             epoch=newest_mtime(path, name=link.filename),
-            pyproject=read_member(path, "pyproject.toml", name=link.filename),
+            pyproject=read_member(path, self._pyproject, name=link.filename),
             pkg_info=read_member(path, "PKG-INFO", name=link.filename),
         )
 
@@ -71,7 +75,9 @@ class Online:
             for one in found.submodules
         )
         shown = f"{label}, commit {commit[:12]}"
-        content = content_of(self._context, (shown, found.sha256, found.size), found.epoch)
+        content = content_of(
+            self._context, (shown, found.sha256, found.size), found.epoch, self._pyproject
+        )
         return GitTree(commit=commit, tree=found.tree, submodules=tuple(modules), content=content)
 
     def change(self, label: str, source: "GitSource", commit: str) -> str:
@@ -92,7 +98,7 @@ class Online:
         path = self._store.check(source.sha256)
         named = (f"{label}, {source.file}", source.sha256, path.stat().st_size)
         epoch = newest_mtime(path, name=source.file)
-        return content_of(self._context, named, epoch)
+        return content_of(self._context, named, epoch, self._pyproject)
 
     def wheels(self, question: uv.Question) -> "tuple[LockedWheel, ...]":
         """Resolve against the primary index of the machine: others may not add versions."""

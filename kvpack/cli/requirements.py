@@ -22,7 +22,7 @@ from kvpack.errors import RequirementsStale, UsageError
 from kvpack.names import GLIBC_PATTERN, PYTHON_PATTERN, Accelerator, Arch, did_you_mean
 
 if TYPE_CHECKING:
-    from kvpack.cli.outcome import Outcome
+    from kvpack.cli.outcome import Outcome, Wanted
 
 DEFAULT_INTENT = Path("requirements/kv_connectors.in")
 SUFFIX = {"cuda12": "cu12", "cuda13": "cu13", "rocm7": "rocm", "cpu": "cpu"}
@@ -44,6 +44,8 @@ class Args(Options):
     out: Path | None = None
     check: bool = False
     uv_stanza: bool = False
+    refresh: bool = False
+    host_library: list[str] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=lambda text: ("folder", text), help="a folder of wheels to ask first (repeatable)",
     )  # fmt: skip
     parser.add_argument(
+        "--host-library", action="append", metavar="SONAME",
+        help="a library (glob) that the host has, which kvpack does not know of (repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
         "--name", default="kv_connectors", metavar="STEM", help="of the files (kv_connectors)"
     )
     parser.add_argument(
@@ -83,13 +89,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check", action="store_true", help="write nothing; exit 71 if the files are stale"
     )
     parser.add_argument(
+        "--refresh", action="store_true", help="ask the indexes, also right after the last time"
+    )
+    parser.add_argument(
         "--uv-stanza", action="store_true", help="also print [tool.uv] settings for a project"
     )
 
 
 def run(args: Args, context: Context) -> int:
     """Choose, prove, then write or compare."""
-    from kvpack.cli.choosing import Chooser
     from kvpack.cli.outcome import Wanted
 
     accelerator = _accelerator(args)
@@ -110,8 +118,9 @@ def run(args: Args, context: Context) -> int:
         folder=targets[1].parent,
         text_folder=targets[0].parent,
         command=_command(args, intent, arches),
+        host=tuple(args.host_library or ()),
     )
-    outcome = Chooser(context, wanted).outcome()
+    outcome = _outcome(args, context, wanted)
     files = {targets[0]: outcome.requirements, targets[1]: outcome.pylock}
     stale = _stale(files)
     if not args.check:
@@ -121,6 +130,22 @@ def run(args: Args, context: Context) -> int:
     else:
         _show(args, context, outcome, stale)
     return RequirementsStale.exit_code if args.check and stale else 0
+
+
+def _outcome(args: Args, context: Context, wanted: "Wanted") -> "Outcome":
+    """Chosen and proved now, or within the time in which index pages count as fresh."""
+    from kvpack.cli.choosing import Chooser
+    from kvpack.cli.recent import keep, key_of, recalled
+
+    chooser = Chooser(context, wanted)
+    key = key_of(wanted, chooser.index)
+    known = None if args.refresh else recalled(context.store, key)
+    if known is not None:
+        context.console.detail("the same question was answered within ten minutes: --refresh asks")
+        return known
+    outcome = chooser.outcome()
+    keep(context.store, key, outcome)
+    return outcome
 
 
 # -- words ----------------------------------------------------------------------------------------
@@ -202,6 +227,7 @@ def _command(args: Args, intent: Path, arches: tuple[Arch, ...]) -> str:
     words += [f"--python {args.python}", f"--glibc {args.glibc}"]
     words += ["--universal" if args.universal else f"--arch {arches[0]}"]
     words += [f"--torch {args.torch}"] if args.torch else []
+    words += [f"--host-library {one}" for one in args.host_library or ()]
     for kind, place in args.sources or ():
         from kvpack.tools.web import redact
 

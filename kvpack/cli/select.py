@@ -199,7 +199,7 @@ def ask_pending(context: Context, recipe: "Recipe", version: str) -> None:
 
     if context.options.offline:
         return
-    remote, label = Online(context, recipe.name), f"{recipe.name} {version}"
+    remote, label = Online(context, recipe.name, recipe.build.package), f"{recipe.name} {version}"
     try:
         _ask(remote, recipe, version, label)
     except SourceUnreachable as error:

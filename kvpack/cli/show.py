@@ -7,7 +7,9 @@ from kvpack.cli.context import Context, Options
 from kvpack.errors import KvpackError
 
 if TYPE_CHECKING:
-    from kvpack.recipe.model import Recipe
+    from collections.abc import Iterable
+
+    from kvpack.recipe.model import Recipe, Target
 
 
 class Args(Options):
@@ -44,13 +46,16 @@ def run(args: Args, context: Context) -> int:
     if recipe.homepage:
         console.print(recipe.homepage)
     console.print()
-    rows = [[t.python, t.glibc, t.arch, t.accelerator, t.root] for t in targets]
-    console.table(["python", "glibc", "arch", "accelerator", "builder root"], rows)
+    console.table(
+        ["python", "glibc", "arch", "accelerator", "builder root"],
+        _targets(context, recipe, targets),
+    )
     if recipe.options:
         console.print()
         console.table(["option", "sets", "default", "what"], _options(recipe))
     for patch in recipe.patches:
         console.print(f"patch {patch.id} ({patch.when or 'all versions'}): {patch.why}")
+    _around(context, recipe)
     console.print()
     console.print("lock: " + locked["state"])
     for line in locked.get("incomplete", []):
@@ -58,13 +63,64 @@ def run(args: Args, context: Context) -> int:
     return 0
 
 
+def _targets(context: Context, recipe: "Recipe", targets: "Iterable[Target]") -> list[list[str]]:
+    """A row for each Python and floor, with what is offered there on the other axes."""
+    from kvpack.lock.expect import supplies
+
+    cells: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]] = {}
+    for one in targets:
+        arches, accelerators = cells.setdefault((one.python, one.glibc, one.root), ({}, {}))
+        arches[one.arch] = accelerators[one.accelerator] = None
+    return [
+        [
+            *(python, glibc, " ".join(arches), " ".join(accelerators)),
+            root + ("" if supplies(recipe, context.roots.get(root)) else " (incomplete)"),
+        ]
+        for (python, glibc, root), (arches, accelerators) in cells.items()
+    ]
+
+
 def _options(recipe: "Recipe") -> list[list[str]]:
     rows = []
     for name, option in sorted(recipe.options.items()):
         values = [f"{a}: {v}" for a, v in option.per_accelerator.items()]
         default = ", ".join([str(option.default), *values]).lower()
-        rows.append([name, option.cmake or option.env or "", default, option.summary])
+        name_there = option.cmake or option.meson or option.env or ""
+        when = f" ({option.when})" if option.when else ""
+        rows.append([name, name_there + when, default, option.summary])
     return rows
+
+
+def _around(context: Context, recipe: "Recipe") -> None:
+    """What the wheel needs of its host and of its environment."""
+    console = context.console
+    for name, variable in sorted(recipe.runtime.environment.items()):
+        limits = [*([variable.when] if variable.when else ()), *(variable.accelerator or ())]
+        where = f" ({', '.join(limits)})" if limits else ""
+        console.print(f"set where it runs: {name}={variable.value}{where}: {variable.why}")
+    for name, group in sorted(recipe.requirements.items()):
+        console.print(f"requirements {name}: {' '.join(group.requires)} - {group.summary}")
+    for name, stack in sorted(recipe.host.items()):
+        console.print()
+        channel = f", channel {stack.channel}" if stack.channel else ""
+        console.print(f"host {name}: {stack.summary}")
+        console.print(
+            f"  {' '.join(stack.packages)}, from {stack.repository} {stack.suite}{channel}"
+        )
+        for note in stack.notes:
+            console.print(f"  {note}")
+        if stack.channels:
+            rows = [
+                [
+                    one.channel,
+                    one.libraries or "?",
+                    " ".join(one.dkms) or "?",
+                    "?" if one.abi is None else str(one.abi),
+                    one.source,
+                ]
+                for one in stack.channels
+            ]
+            console.table(["channel", "libraries", "kernel module", "ABI", "from"], rows)
 
 
 def _locked(context: Context, recipe: "Recipe") -> dict[str, Any]:

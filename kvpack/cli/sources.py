@@ -151,7 +151,8 @@ def dirty_tree(context: Context, inputs: "Inputs") -> "DirtyTree":
     sha256, size = export_working_tree(
         path, context.store, context.console, epoch=source.epoch, submodules=source.submodules
     )
-    content = content_of(context, (f"{path} (dirty)", sha256, size), source.epoch)
+    pyproject = "/".join(filter(None, (source.package, "pyproject.toml")))
+    content = content_of(context, (f"{path} (dirty)", sha256, size), source.epoch, pyproject)
     backend, requires = read_build_system(content)
     if (backend, requires) != (source.backend, source.build_requires):
         raise LockDrift(
@@ -160,7 +161,7 @@ def dirty_tree(context: Context, inputs: "Inputs") -> "DirtyTree":
             hint=f"commit it, then: kvpack lock {name} --source {name}={path}",
             faults=[
                 Fault(
-                    place=f"{path}/pyproject.toml: build-system",
+                    place=f"{path}/{pyproject}: build-system",
                     message=f"{backend} with {list(requires)}; the lock has {source.backend} with "
                     f"{list(source.build_requires)}",
                 )
@@ -173,10 +174,13 @@ def dirty_tree(context: Context, inputs: "Inputs") -> "DirtyTree":
     return DirtyTree.model_validate({**fields, "sha256": sha256, "size": size, "dirty": True})
 
 
-def content_of(context: Context, named: tuple[str, str, int], epoch: int) -> "Sdist":
+def content_of(
+    context: Context, named: tuple[str, str, int], epoch: int, pyproject: str = "pyproject.toml"
+) -> "Sdist":
     """What a source archive of the store says about itself.
 
     :param named: how messages call it, its sha256 and its size.
+    :param pyproject: the place of its pyproject.toml, below its one top folder.
     """
     from kvpack.lock.sdist import Sdist
     from kvpack.tools.archive import read_member
@@ -189,6 +193,6 @@ def content_of(context: Context, named: tuple[str, str, int], epoch: int) -> "Sd
         sha256=sha256,
         size=size,
         epoch=epoch,
-        pyproject=read_member(path, "pyproject.toml", name=shown),
+        pyproject=read_member(path, pyproject, name=shown),
         pkg_info=read_member(path, "PKG-INFO", name=shown),
     )

@@ -1,12 +1,16 @@
 """What a plan needs from the registries, as fetching sees it."""
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from kvpack.cli.context import Context
 from kvpack.cli.remote import wanted_wheel
 from kvpack.cli.sources import git_sources, repository_for
+from kvpack.errors import DigestMismatch, FetchFailed
 from kvpack.fetch.download import fetch
+from kvpack.fetch.mirrors import input_place
 from kvpack.fetch.model import ChangeWanted, GitRepository, GitWanted, Wanted
+from kvpack.fetch.transfer import Effort
 from kvpack.lock.source import DirtyTree, LockedArchive, LockedSource
 from kvpack.recipe.source import SdistSource
 from kvpack.tools.files import sha256_of
@@ -99,6 +103,11 @@ def root_parts(inputs: "Inputs") -> list[AnyWanted]:
     return debs + [wanted_wheel(wheel) for wheel in inputs.root_tools]
 
 
+def toolkit_parts(inputs: "Inputs") -> list[AnyWanted]:
+    """The wheels of the accelerator's toolkit."""
+    return [wanted_wheel(wheel) for wheel in inputs.toolkit]
+
+
 def build_parts(plan: "BuildPlan") -> list[AnyWanted]:
     """What a build takes beside its root."""
     wheels = (*plan.inputs.build, *plan.inputs.host)
@@ -111,7 +120,8 @@ def import_parts(inputs: "Inputs") -> list[AnyWanted]:
 
 def everything(plan: "BuildPlan") -> list[AnyWanted]:
     inputs = plan.inputs
-    return build_parts(plan) + root_parts(inputs) + import_parts(inputs)
+    root = root_parts(inputs) + toolkit_parts(inputs)
+    return build_parts(plan) + root + import_parts(inputs)
 
 
 def supply(context: Context, wanted: list[AnyWanted]) -> None:
@@ -125,7 +135,7 @@ def supply(context: Context, wanted: list[AnyWanted]) -> None:
     root = str(context.catalogue.root)
     context.store.write_record("catalogues", sha256_of(root.encode())[:16], {"root": root})
     for entry in wanted:
-        if isinstance(entry, GitWanted | ChangeWanted):
+        if isinstance(entry, GitWanted | ChangeWanted) and not _mirrored(context, entry):
             git_sources(context).supply(entry)
     fetch(
         [entry for entry in wanted if isinstance(entry, Wanted)],
@@ -134,3 +144,17 @@ def supply(context: Context, wanted: list[AnyWanted]) -> None:
         reporter=context.console,
         offline=context.options.offline,
     )
+
+
+def _mirrored(context: Context, entry: GitWanted | ChangeWanted) -> bool:
+    """Take what a commit gives from the mirrors of inputs, so that git need not be asked."""
+    sha256, mirrors = entry.sha256, context.registries.inputs()
+    if mirrors is None or context.options.offline or context.store.has(sha256):
+        return context.store.has(sha256)
+    file = Wanted(registry="storage", place=input_place(sha256), filename=sha256, sha256=sha256)
+    with contextlib.suppress(FetchFailed, DigestMismatch):  # git is the next place
+        fetch(
+            [file], store=context.store, registries=mirrors, reporter=context.console,
+            effort=Effort(rounds=1),
+        )  # fmt: skip
+    return context.store.has(sha256)

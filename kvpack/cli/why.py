@@ -5,25 +5,34 @@ from typing import Any
 
 from kvpack.cli.context import Context
 from kvpack.cli.select import Selected, add_selectors
+from kvpack.cli.sharing import Sharing, add_shared, use_shared
+
+
+class Args(Selected, Sharing):
+    pass
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_selectors(parser)
+    add_shared(parser, writes=False)
 
 
-def run(args: Selected, context: Context) -> int:
+def run(args: Args, context: Context) -> int:
     """Print every difference of every selected target."""
     from kvpack.build.key import differences
     from kvpack.cli.plan import describe
     from kvpack.cli.select import plans
 
     found = []
+    shared = use_shared(args, context)
     for plan in plans(context, args):
         row = describe(plan, context)
+        if shared:
+            shared.mark([row])
         last = context.store.read_record("cells", plan.cell)
         before = context.store.read_record("actions", str(last["key"])) if last else None
         changed: list[tuple[str, Any, Any]] = []
-        if row["state"] != "hit" and before is not None:
+        if row["state"] == "build" and before is not None:
             changed = differences(before["action"], plan.action)
         row["differs"] = [{"input": n, "before": b, "after": a} for n, b, a in changed]
         found.append(row)
@@ -39,6 +48,9 @@ def _print(row: dict[str, Any], context: Context) -> None:
     console.print(f"{row['target']}  key {row['key'][:12]}")
     if row["state"] == "hit":
         console.print(f"  hit: {row['wheel']['file']} is in the store")
+        return
+    if "shared" in row:
+        console.print(f"  hit: another machine built it; its result is at {row['shared']}")
         return
     console.print(f"  must be built: {row['because']}")
     for change in row["differs"]:

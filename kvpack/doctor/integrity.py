@@ -10,6 +10,8 @@ from kvpack.doctor.patient import Patient
 from kvpack.resolve.model import Collision
 
 _SHOWN = 3
+_TRUST = "certifi/cacert.pem"
+"""The trust store that images add their own authority to (seen on a real H200 image)."""
 
 
 def records(patient: Patient) -> Iterator[Finding]:
@@ -28,6 +30,8 @@ def records(patient: Patient) -> Iterator[Finding]:
             yield _damage(patient, one, list(one.missing), "missing")
         if changed and all(".dist-info/" in path for path in changed):
             yield _metadata_only(one, changed)
+        elif changed and all(path.endswith(_TRUST) for path in changed):
+            yield _trust_only(one, changed)
         elif changed:
             yield _damage(patient, one, changed, "changed")
         if one.record == "damaged":
@@ -50,6 +54,16 @@ def _metadata_only(one: Distribution, paths: list[str]) -> Finding:
         message=f"{one.name} {one.version}: {', '.join(paths)} not as RECORD says",
         why="retagged without a new RECORD before it was published (amd_mori), or requirements "
         "were patched in place; no code is concerned",
+    )
+
+
+def _trust_only(one: Distribution, paths: list[str]) -> Finding:
+    return Finding(
+        check="record-changed",
+        severity="note",
+        place=one.name,
+        message=f"{one.name} {one.version}: {', '.join(paths)} not as installed",
+        why="somebody added a certificate authority to it; installing it again takes that away",
     )
 
 

@@ -12,11 +12,22 @@
 
     [registries.git.mirrors]            # for repositories whose URL starts so: tried before it
     "https://github.com/" = ["https://…/github/"]
+
+    [mirrors]
+    releases = ["https://…", "s3://…"]  # where kvpack get looks, in this order
+    inputs = ["s3://…"]                 # locked files by their sha256: kvpack mirror inputs --to
+
+    [shared]                            # results of builds, shared between machines
+    url = "s3://bucket/prefix"
+    mode = "read"                       # or "read-write" (default)
+
+    [provenance]
+    builder-id = "https://ci.example/runners/trusted"   # whom provenance names as the builder
 """
 
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
@@ -74,10 +85,47 @@ class RegistriesConfig(Value):
     git: GitConfig = Field(default_factory=GitConfig)
 
 
+MirrorUrl = Annotated[
+    str, StringConstraints(pattern=r"^((https?|s3|gs|az)://[^@/\s]+|file:///)[^@?#\s]*$")
+]
+"""A storage to read from: also a static host. Credentials are the environment's, or in netrc."""
+
+
+class MirrorsConfig(Value):
+    """The table ``[mirrors]``: storages that hold the same bytes; any may answer."""
+
+    releases: tuple[MirrorUrl, ...] = ()
+    """Where ``kvpack get`` takes published wheels from, in the order to try."""
+    inputs: tuple[MirrorUrl, ...] = ()
+    """Where locked files are tried first, under their sha256."""
+
+
+StorageUrl = Annotated[str, StringConstraints(pattern=r"^((s3|gs|az)://[^@/\s]+|file:///)[^@\s]*$")]
+
+
+class SharedConfig(Value):
+    """The table ``[shared]``: results of builds that several machines share."""
+
+    url: StorageUrl
+    """An object storage, or a folder: s3://…, gs://…, az://…, file:///…"""
+    mode: Literal["read", "read-write"] = "read-write"
+    """``read``: never write; for runners that are not trusted to say what a key gives."""
+
+
+class ProvenanceConfig(Value):
+    """The table ``[provenance]``."""
+
+    builder_id: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*:\S+$")]
+    """A URI that names who builds here: whom those that verify provenance trust."""
+
+
 class Config(Value):
     """All of ``kvpack.toml``; an absent file is an empty one."""
 
     registries: RegistriesConfig = Field(default_factory=RegistriesConfig)
+    mirrors: MirrorsConfig = Field(default_factory=MirrorsConfig)
+    shared: SharedConfig | None = None
+    provenance: ProvenanceConfig | None = None
 
 
 def load(root: Path) -> Config:
@@ -112,6 +160,18 @@ _TABLES: dict[tuple[str, ...], type[Value]] = {
     ("registries", "pypi"): PypiConfig,
     ("registries", "debian"): DebianConfig,
     ("registries", "git"): GitConfig,
+    ("mirrors",): MirrorsConfig,
+    ("shared",): SharedConfig,
+    ("provenance",): ProvenanceConfig,
+}
+
+
+_MIRROR = "an http, https, s3, gs, az or file URL without credentials and query"
+_FORMS: dict[tuple[str, ...], str] = {
+    ("mirrors", "releases"): _MIRROR,
+    ("mirrors", "inputs"): _MIRROR,
+    ("shared", "url"): "s3://bucket/prefix, gs://…, az://… or file:///folder, without credentials",
+    ("provenance", "builder-id"): "a URI, such as https://ci.example/runners/trusted",
 }
 
 
@@ -122,7 +182,8 @@ def _fault(path: Path, keys: list[str], kind: str, message: str) -> Fault:
         hint = did_you_mean(keys[-1], table.model_fields) if table else ""
         return Fault(place=place, message=f"unknown key {keys[-1]!r}", hint=hint)
     if kind == "string_pattern_mismatch":
-        return Fault(place=place, message="not an http, https or file URL")
+        wanted = _FORMS.get(tuple(keys[:2]), "an http, https or file URL")
+        return Fault(place=place, message=f"not {wanted}")
     return Fault(place=place, message=message)
 
 

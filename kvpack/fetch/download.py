@@ -9,14 +9,16 @@ from typing import Self
 
 from kvpack.errors import DigestMismatch, Fault, FetchFailed, KvpackError, OfflineMissing
 from kvpack.fetch.model import Wanted
-from kvpack.fetch.registries import Registries
-from kvpack.fetch.transfer import Effort, Tried, Watch, obtain
+from kvpack.fetch.partial import Watch
+from kvpack.fetch.places import Places, Tried
+from kvpack.fetch.transfer import Effort, obtain
 from kvpack.report import Reporter, Step
 from kvpack.tools.store import Store
 
 _HINTS = {
     "pypi": "name another index or mirror in kvpack.toml: [registries.pypi] index, files",
     "debian": "name another mirror in kvpack.toml: [registries.debian] mirrors",
+    "storage": "name another place that holds it: --from URL, or kvpack.toml [mirrors]",
     "url": "look whether the file was moved; then change the recipe and run: kvpack lock",
 }
 _GONE = (
@@ -52,7 +54,7 @@ def fetch(
     wanted: Iterable[Wanted],
     *,
     store: Store,
-    registries: Registries,
+    registries: Places,
     reporter: Reporter,
     offline: bool = False,
     effort: Effort | None = None,
@@ -89,7 +91,7 @@ class _Run:
     """
 
     def __init__(
-        self, todo: Sequence[Wanted], store: Store, registries: Registries, effort: Effort
+        self, todo: Sequence[Wanted], store: Store, registries: Places, effort: Effort
     ) -> None:
         self._todo, self._store, self._registries, self._effort = todo, store, registries, effort
         self._events: _Events = queue.SimpleQueue()

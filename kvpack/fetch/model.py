@@ -9,7 +9,8 @@ from pydantic import model_validator
 
 from kvpack.base import Sha256, Text, Value
 
-Registry = Literal["pypi", "debian", "url"]
+Registry = Literal["pypi", "debian", "url", "storage"]
+"""``storage``: a place below any of the storages that hold the same objects."""
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from kvpack.errors import ConfigInvalid, Fault, FetchFailed, ToolFailed
 from kvpack.fetch.config import PypiConfig
+from kvpack.fetch.remembered import Memory, recalled, remember, signature
 from kvpack.report import Reporter
 from kvpack.tools.process import Command, Runner
 from kvpack.tools.web import HttpSettings
@@ -50,14 +51,20 @@ class _Said:
 
 
 def discover(
-    config: PypiConfig, *, environment: Mapping[str, str], runner: Runner, reporter: Reporter
+    config: PypiConfig,
+    *,
+    environment: Mapping[str, str],
+    runner: Runner,
+    reporter: Reporter,
+    memory: Memory | None = None,
 ) -> PypiRegistry:
-    """Ask this machine. It costs a third of a second: pip starts.
+    """Ask this machine. It costs a third of a second where pip must start.
 
+    :param memory: where pip's answer is remembered as long as it holds.
     :raises ConfigInvalid: if a configuration that was found cannot be understood.
     :raises FetchFailed: if nothing names a place to fetch from.
     """
-    pip = _pip(environment, runner, reporter)
+    pip = _pip(environment, runner, reporter, memory)
     uv = _uv(environment)
     indexes = [config.index, pip.default, *pip.extra, uv.default, *uv.extra]
     primary = config.index or pip.default or uv.default
@@ -111,8 +118,16 @@ def _ask_pip(
     return None
 
 
-def _pip(environment: Mapping[str, str], runner: Runner, reporter: Reporter) -> _Said:
-    output = _ask_pip(["config", "list"], environment, runner, reporter) or ""
+def _pip(
+    environment: Mapping[str, str], runner: Runner, reporter: Reporter, memory: Memory | None
+) -> _Said:
+    name = signature(environment, _pip_commands())
+    output = recalled(memory, name)
+    if output is None:
+        output = _ask_pip(["config", "list"], environment, runner, reporter)
+        if output is not None:
+            remember(memory, name, output)
+    output = output or ""
     values = parse_pip_config(output)
     no_index = values.get("no-index", "").lower() in {"1", "true", "yes", "on"}
     timeout = _seconds(values.get("timeout") or values.get("default-timeout"))

@@ -7,33 +7,22 @@ the ``Registries`` object, not to the process.
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote
 
 from kvpack.errors import Fault, FetchFailed
 from kvpack.fetch import config, debian, pypi
+from kvpack.fetch.mirrors import Mirrors, input_mirrors, input_place
 from kvpack.fetch.model import Registry, Wanted
+from kvpack.fetch.places import Candidate
+from kvpack.fetch.remembered import Memory
 from kvpack.fetch.simple import ACCEPT, Link, links_of
 from kvpack.names import normalize
 from kvpack.report import Reporter
 from kvpack.tools import process
 from kvpack.tools.http import Http
 from kvpack.tools.web import HttpSettings, TryFailed, Web, encode_path, parse, redact
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Candidate:
-    """A place where a file may be, or why one that should know it is none."""
-
-    url: str
-    """May hold credentials: redact it before it is shown."""
-    problem: str = ""
-    """Why the file cannot be had through ``url``; empty: try it."""
-    transient: bool = False
-    """Whether ``problem`` may go away by itself."""
-    status: int = 0
 
 
 def http(settings: HttpSettings, environment: Mapping[str, str]) -> Web:
@@ -48,6 +37,7 @@ class Registries:
     :param environment: what pip, uv and apt are asked under; default: kvpack's own.
     :param runner: starts pip, uv and apt.
     :param connect: makes the port for one way to reach the web.
+    :param memory: where answers of slow programs are remembered.
     """
 
     def __init__(
@@ -58,10 +48,11 @@ class Registries:
         environment: Mapping[str, str] | None = None,
         runner: process.Runner = process.run,
         connect: Callable[[HttpSettings, Mapping[str, str]], Web] = http,
+        memory: Memory | None = None,
     ) -> None:
         self._root, self._reporter, self._runner = root, reporter, runner
         self._environment = dict(os.environ) if environment is None else dict(environment)
-        self._connect = connect
+        self._connect, self._memory = connect, memory
         self._guard = threading.RLock()
         self._config: config.Config | None = None
         self._pypi: pypi.PypiRegistry | None = None
@@ -70,6 +61,7 @@ class Registries:
         self._pages: dict[str, tuple[Link, ...] | TryFailed] = {}
         self._page_locks: dict[str, threading.Lock] = {}
         self._bases: dict[str, None] = {}
+        self._inputs: Mirrors | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +100,7 @@ class Registries:
                     environment=self._environment,
                     runner=self._runner,
                     reporter=self._reporter,
+                    memory=self._memory,
                 )
             return self._pypi
 
@@ -127,6 +120,17 @@ class Registries:
                 )
             return self._debian
 
+    def inputs(self) -> Mirrors | None:
+        """Tell where locked files are mirrored, if anywhere.
+
+        :raises ConfigInvalid: if ``kvpack.toml`` cannot be understood.
+        """
+        with self._guard:
+            urls = self.config().mirrors.inputs
+            if self._inputs is None and urls:
+                self._inputs = input_mirrors(urls, self._environment, self._memory)
+            return self._inputs
+
     def web(self, registry: Registry) -> Web:
         """Give the port that reaches a registry: its proxy, time-outs and trust."""
         settings = HttpSettings()
@@ -143,22 +147,39 @@ class Registries:
         """Ask about these registries now, on this thread.
 
         :raises ConfigInvalid: as ``pypi`` and ``debian``.
-        :raises FetchFailed: as ``pypi`` and ``debian``.
+        :raises FetchFailed: as ``pypi`` and ``debian``, unless inputs are mirrored.
         """
+        needed = not self.inputs()
         for registry in sorted(set(registries)):
-            self.web(registry)
+            try:
+                self.web(registry)
+            except FetchFailed:
+                if needed:
+                    raise
 
     # -- places ------------------------------------------------------------------------------
 
     def places(self, wanted: Wanted) -> Iterator[Candidate]:
         """Give the places of a file in the order to try; pages are read only when reached."""
+        mirrors = self.inputs()
+        if mirrors is None:
+            yield from self._upstream(wanted)
+            return
+        yield from mirrors.candidates(input_place(wanted.sha256))
+        try:
+            yield from self._upstream(wanted)
+        except FetchFailed as error:  # nothing tells where the registry is
+            yield Candidate(url=f"{wanted.registry}:{wanted.place}", problem=error.what)
+
+    def _upstream(self, wanted: Wanted) -> Iterator[Candidate]:
+        """Where the registry itself has it; what is wanted of storages alone is nowhere else."""
         path = encode_path(wanted.place)
         if wanted.registry == "url":
             yield from (Candidate(url=url) for url in (wanted.place, *wanted.mirrors))
         elif wanted.registry == "debian":
             for mirror in self.debian().mirrors:
                 yield Candidate(url=f"{mirror}/{path}")
-        else:
+        elif wanted.registry == "pypi":
             yield from self._pypi_places(wanted, path)
 
     def _pypi_places(self, wanted: Wanted, path: str) -> Iterator[Candidate]:

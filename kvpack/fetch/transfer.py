@@ -1,18 +1,17 @@
 """One file from the first place that has its bytes. A place is an alternate for a hash."""
 
-import hashlib
-import os
-import threading
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
+import contextlib
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
+from kvpack.fetch.hedge import Race
 from kvpack.fetch.model import Wanted
-from kvpack.fetch.registries import Candidate, Registries
-from kvpack.tools.files import CHUNK, disk_full_at
+from kvpack.fetch.partial import Partial, Watch
+from kvpack.fetch.places import Candidate, Places, Tried
+from kvpack.tools.pace import Limits
 from kvpack.tools.store import Store
-from kvpack.tools.web import TryFailed, Web, redact
+from kvpack.tools.web import Body, TryFailed, Web, redact
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,29 +24,11 @@ class Effort:
     """Times to go through the places that failed for a reason that may pass."""
     pause: float = 1.0
     """Seconds before the second round; each later pause is twice as long."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tried:
-    """One place that did not have the bytes."""
-
-    url: str
-    """Without credentials."""
-    reason: str
-    transient: bool = False
-    wrong: bool = False
-    """Whether it answered with other bytes."""
-    status: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Watch:
-    """How a transfer talks to whoever started it."""
-
-    moved: Callable[[int], None]
-    """Called with bytes gained (or, negative, thrown away)."""
-    warn: Callable[[str], None]
-    stop: threading.Event
+    jitter: float = 0.25
+    """By what part pauses are longer or shorter, so that many machines do not come at once."""
+    hedge: float | None = None
+    """Seconds without a first byte after which the next place is started beside the first."""
+    limits: Limits = field(default_factory=Limits)
 
 
 class Stopped(Exception):  # not a failure: the user, or a full disk, ended the run
@@ -62,56 +43,8 @@ class _StartAgain(Exception):  # a step of the protocol
     """What was gathered earlier, perhaps elsewhere, does not fit: start at 0."""
 
 
-class _Partial:
-    """The bytes gathered so far, their digest kept along. Only under the blob's lock."""
-
-    def __init__(self, path: Path, watch: Watch) -> None:
-        self.path, self._watch = path, watch
-        self.size = 0
-        self._hash = hashlib.sha256()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with disk_full_at(path):
-            self._stream: IO[bytes] = path.open("ab")
-        self._read_back()
-
-    def _read_back(self) -> None:
-        left = os.fstat(self._stream.fileno()).st_size
-        with self.path.open("rb") as stream:
-            while left > 0 and (chunk := stream.read(min(CHUNK, left))):
-                self._count(chunk)
-                left -= len(chunk)
-
-    def _count(self, chunk: bytes) -> None:
-        self._hash.update(chunk)
-        self.size += len(chunk)
-        self._watch.moved(len(chunk))
-
-    @property
-    def digest(self) -> str:
-        return self._hash.hexdigest()
-
-    def append(self, chunk: bytes) -> None:
-        with disk_full_at(self.path):
-            self._stream.write(chunk)
-        self._count(chunk)
-
-    def clear(self) -> None:
-        with disk_full_at(self.path):
-            self._stream.flush()
-        self._stream.truncate(0)
-        self._watch.moved(-self.size)
-        self.size, self._hash = 0, hashlib.sha256()
-
-    def close(self) -> None:
-        """Close; what was written is on the disk before the file can become a blob."""
-        with disk_full_at(self.path), self._stream:
-            self._stream.flush()
-            if self.path.is_file():
-                os.fsync(self._stream.fileno())
-
-
 def obtain(
-    wanted: Wanted, *, store: Store, registries: Registries, watch: Watch, effort: Effort
+    wanted: Wanted, *, store: Store, registries: Places, watch: Watch, effort: Effort
 ) -> tuple[Tried, ...]:
     """Bring one file into the store.
 
@@ -123,13 +56,13 @@ def obtain(
         if store.has(wanted.sha256):  # by another process, while this one waited
             watch.moved(wanted.size or 0)
             return ()
-        partial = _Partial(store.partial_path(wanted.sha256), watch)
+        partial = Partial(store.partial_path(wanted.sha256), watch)
         try:
             if wanted.size is not None and partial.size > wanted.size:
                 partial.clear()
             tried = {}
             if partial.digest != wanted.sha256:
-                tried = _rounds(wanted, partial, registries, watch, effort)
+                tried = _Search(wanted, partial, registries, (watch, effort)).run()
         finally:
             partial.close()
         if partial.digest == wanted.sha256:
@@ -140,57 +73,133 @@ def obtain(
         return tuple(tried.values())
 
 
-def _rounds(
-    wanted: Wanted, partial: _Partial, registries: Registries, watch: Watch, effort: Effort
-) -> dict[str, Tried]:
-    """Go through the places, and again through those that failed for a passing reason."""
-    tried: dict[str, Tried] = {}
-    for turn in range(effort.rounds):
-        if turn:
-            if not any(entry.transient for entry in tried.values()):
+class _Search:
+    """Goes through the places of one file, and again through those that failed for a time."""
+
+    def __init__(
+        self, wanted: Wanted, partial: Partial, places: Places, how: tuple[Watch, Effort]
+    ) -> None:
+        self._wanted, self._partial, self._places = wanted, partial, places
+        self._watch, self._effort = how
+        self._tried: dict[str, Tried] = {}
+
+    def run(self) -> dict[str, Tried]:
+        """Every place that was tried; none if the bytes are there."""
+        for turn in range(self._effort.rounds):
+            if turn and not self._again(turn):
                 break
-            if watch.stop.wait(effort.pause * 2 ** (turn - 1)):
-                raise Stopped
-        seen = set()
-        for candidate in registries.places(wanted):
-            earlier = tried.get(candidate.url)
-            if candidate.url in seen or (earlier and not earlier.transient):
-                continue
-            seen.add(candidate.url)
-            failure = _try(candidate, wanted, partial, registries.web(wanted.registry), watch)
-            if failure is None:
-                return {}
-            tried[candidate.url] = failure
-    return tried
+            seen: set[str] = set()
+            places = self._places.places(self._wanted)
+            for candidate in places:
+                if candidate.url in seen or self._is_lost(candidate):
+                    continue
+                if self._effort.limits.over:
+                    self._note(candidate, TryFailed("not asked: the time-out is over"))
+                    continue
+                seen.add(candidate.url)
+                if self._try(candidate, places):
+                    return {}
+        return self._tried
 
+    def _again(self, turn: int) -> bool:
+        """Wait for another round, if any place may answer then."""
+        effort = self._effort
+        if effort.limits.over or not any(entry.transient for entry in self._tried.values()):
+            return False
+        pause = effort.pause * 2 ** (turn - 1)
+        jitter = random.uniform(-effort.jitter, effort.jitter)  # noqa: S311  # no secret
+        if self._watch.stop.wait(pause * (1 + jitter)):
+            raise Stopped
+        return True
 
-def _try(
-    candidate: Candidate, wanted: Wanted, partial: _Partial, web: Web, watch: Watch
-) -> Tried | None:
-    shown = redact(candidate.url)
-    if candidate.problem:
-        return Tried(
-            url=shown,
-            reason=candidate.problem,
-            transient=candidate.transient,
-            status=candidate.status,
-        )
-    try:
+    def _is_lost(self, candidate: Candidate) -> bool:
+        earlier = self._tried.get(candidate.url)
+        return earlier is not None and not earlier.transient
+
+    def _note(self, candidate: Candidate, error: TryFailed, *, wrong: bool = False) -> None:
+        tried = Tried.of(candidate.url, error, wrong=wrong)
+        self._tried[candidate.url] = tried
+        if candidate.told is not None:
+            candidate.told(tried)
+
+    def _try(self, candidate: Candidate, rest: Iterator[Candidate]) -> bool:
+        """Try one place; with hedging, those behind it too, if it is silent."""
+        if candidate.problem:
+            problem = TryFailed(
+                candidate.problem, transient=candidate.transient, status=candidate.status
+            )
+            self._tried[candidate.url] = Tried.of(candidate.url, problem)
+            return False
+        several = [candidate]
+        if self._effort.hedge is not None:
+            several += [one for one in rest if not one.problem and not self._is_lost(one)]
+        while several:
+            registry = self._wanted.registry
+            ways = [(one.url, one.web or self._places.web(registry)) for one in several]
+            heat = _Heat(several, ways, self._effort)
+            try:
+                self._fill(heat)
+            except WrongBytes as error:
+                self._partial.clear()
+                shown = redact(heat.read.url)
+                self._watch.warn(f"{shown} answered with other bytes than the locked ones: {error}")
+                self._note(heat.read, error, wrong=True)
+            except TryFailed as error:
+                self._note(heat.read, error)
+            else:
+                if heat.read.told is not None:
+                    heat.read.told(None)
+                return True
+            finally:
+                for one, failure in heat.failed:
+                    self._note(one, failure)
+            several = [one for one in several if one.url not in self._tried]
+        return False
+
+    def _fill(self, heat: "_Heat") -> None:
+        arguments = (heat, self._wanted, self._partial, self._watch)
         try:
-            _receive(candidate.url, wanted, partial, web, watch)
+            _receive(*arguments)
         except _StartAgain:
-            partial.clear()
-            _receive(candidate.url, wanted, partial, web, watch)
-    except WrongBytes as error:
-        partial.clear()
-        watch.warn(f"{shown} answered with other bytes than the locked ones: {error.reason}")
-        return Tried(url=shown, reason=error.reason, wrong=True)
-    except TryFailed as error:
-        return Tried(url=shown, reason=error.reason, transient=error.transient, status=error.status)
-    return None
+            self._partial.clear()
+            _receive(*arguments)
 
 
-def _receive(url: str, wanted: Wanted, partial: _Partial, web: Web, watch: Watch) -> None:
+class _Heat:
+    """One try: at one place, or a race of several."""
+
+    def __init__(
+        self, several: Sequence[Candidate], ways: list[tuple[str, Web]], effort: Effort
+    ) -> None:
+        self._several, self._ways, self._effort = several, ways, effort
+        self.read = several[0]
+        """The place that answered, or the first one."""
+        self.failed: list[tuple[Candidate, TryFailed]] = []
+
+    @contextlib.contextmanager
+    def open(self, start: int) -> Iterator[Body]:
+        """:raises TryFailed: if nothing answers, or what answers is too slow."""
+        limits = self._effort.limits
+        if len(self._ways) == 1:
+            url, web = self._ways[0]
+            with web.open(url, start=start) as body:
+                yield replace(body, chunks=limits.watched(body))
+            return
+        race = Race(self._ways, self._effort.hedge or 0)
+        try:
+            with race.open(start) as body:
+                self.read = self._several[race.winner]
+                self._ways = [self._ways[race.winner]]
+                yield replace(body, chunks=limits.watched(body))
+        finally:
+            self.failed = [
+                (self._several[number], error)
+                for number, error in race.failed.items()
+                if self._several[number] is not self.read
+            ]
+
+
+def _receive(heat: _Heat, wanted: Wanted, partial: Partial, watch: Watch) -> None:
     """Fill ``partial`` from one place.
 
     :raises TryFailed: if the place does not answer to the end; what came is kept.
@@ -199,7 +208,7 @@ def _receive(url: str, wanted: Wanted, partial: _Partial, web: Web, watch: Watch
     """
     asked = partial.size
     try:
-        with web.open(url, start=asked) as body:
+        with heat.open(asked) as body:
             if body.start != partial.size:
                 partial.clear()
             resumed = body.start > 0
@@ -210,6 +219,8 @@ def _receive(url: str, wanted: Wanted, partial: _Partial, web: Web, watch: Watch
                 partial.append(chunk)
             total = wanted.size if body.total is None else body.total
     except TryFailed as error:
+        if partial.digest == wanted.sha256:  # too slow, but whole
+            return
         if error.status == 416 and asked:  # noqa: PLR2004  # Range Not Satisfiable
             raise _StartAgain from error
         raise

@@ -8,12 +8,13 @@ from kvpack.lock.expect import (
     identity,
     include_for,
     incomplete,
+    package_difference,
     pending_patch,
     pending_source,
     source_difference,
     used_roots,
 )
-from kvpack.lock.model import Closure, Inputs, Lock, LockedWheel
+from kvpack.lock.model import Inputs, Lock, LockedWheel
 from kvpack.lock.source import (
     AnyPatch,
     LockedPatch,
@@ -33,7 +34,7 @@ def drift(
         *_patches(recipe, lock, place, patch_digest),
         *_closures(recipe, roots, lock, place),
         *_roots(recipe, roots, lock, place),
-        *_incomplete(recipe, lock, place),
+        *_incomplete(recipe, roots, lock, place),
     ]
 
 
@@ -65,6 +66,8 @@ def _sources(recipe: Recipe, lock: Lock, place: str) -> Iterator[Fault]:
                 place=f"{place}: source",
                 message=f"version {version} is locked to {difference}",
             )
+        elif difference := package_difference(source, recipe.build.package):
+            yield Fault(place=f"{place}: source", message=f"version {version}: {difference}")
         elif isinstance(source, PendingGit | PendingArchive):
             continue
         elif release.epoch != (source.epoch if source.epoch_from_recipe else None):
@@ -104,16 +107,17 @@ def _closures(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[
     for wanted in expected_closures(recipe, roots, lock.source):
         found = locked.pop(identity(wanted), None)
         if found is None:
-            yield Fault(place=f"{place}: closure", message=f"{_named(wanted)} is not locked")
+            yield Fault(place=f"{place}: closure", message=f"closure {wanted.title} is not locked")
         elif found.requires != wanted.requires:
             before, after = set(found.requires), set(wanted.requires)
             yield Fault(
                 place=f"{place}: closure",
-                message=f"{_named(wanted)}: requirements changed "
+                message=f"closure {wanted.title}: requirements changed "
                 f"(locked {sorted(before - after)}, now {sorted(after - before)})",
             )
     for closure in locked.values():
-        yield Fault(place=f"{place}: closure", message=f"{_named(closure)} is no longer needed")
+        message = f"closure {closure.title} is no longer needed"
+        yield Fault(place=f"{place}: closure", message=message)
 
 
 def _roots(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[Fault]:
@@ -133,8 +137,8 @@ def _roots(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[Fau
         yield Fault(place=f"{place}: root", message=f"{root_id} {arch} is no longer used")
 
 
-def _incomplete(recipe: Recipe, lock: Lock, place: str) -> Iterator[Fault]:
-    now = incomplete(recipe, lock.source, lock.patches)
+def _incomplete(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[Fault]:
+    now = incomplete(recipe, roots, lock.source, lock.patches)
     if lock.incomplete != now:
         yield Fault(
             place=f"{place}: incomplete",
@@ -180,7 +184,17 @@ class Slicer:
                 raise LockMissing(
                     f"{target.title} cannot be built: the lock is incomplete",
                     cause=reason,
-                    hint="build the cpu target (--cpu); this version of kvpack locks no toolkits",
+                    hint="build for another accelerator; or, if the build needs no toolkit, say "
+                    f"so: build.toolkit.{target.accelerator} = [] in recipes/{target.recipe}.toml",
+                )
+            if reason.startswith(f"root {target.root}:"):
+                first, *more = self._recipe.build.debian
+                packages = f"{first} and {len(more)} more" if more else first
+                raise LockMissing(
+                    f"{target.title} cannot be built: its root is an image without {packages}",
+                    cause=reason,
+                    hint="choose a Python and a floor of a Debian root: "
+                    f"kvpack show {target.recipe} lists them",
                 )
         source = self._sources.get(target.version)
         root = self._roots.get((target.root, target.arch))
@@ -188,7 +202,7 @@ class Slicer:
             raise _lacks(target, f"the source of version {target.version}")
         if root is None:
             raise _lacks(target, f"the root {target.root} for {target.arch}")
-        cell = (target.python, target.root, target.arch)
+        cell = (target.python, target.root, target.arch, None)
         tries = bool(self._recipe.audit.imports or self._recipe.audit.run)
         return Inputs(
             target=target,
@@ -199,7 +213,14 @@ class Slicer:
             root=root,
             root_tools=() if root.image else self._closure(target, "root", None, *cell),
             imports=self._closure(target, "import", target.version, *cell) if tries else (),
+            toolkit=self._toolkit(target),
         )
+
+    def _toolkit(self, target: Target) -> tuple[LockedWheel, ...]:
+        if target.accelerator == "cpu" or not self._recipe.build.toolkit_for(target.accelerator):
+            return ()
+        name = (None, None, None, target.arch, target.accelerator)
+        return self._closure(target, "toolkit", *name)
 
     def _patches(self, target: Target) -> tuple[LockedPatch, ...]:
         """The patches of the target's version, in the order of the recipe."""
@@ -237,8 +258,3 @@ def _lacks(target: Target, what: str) -> LockMissing:
         cause="the recipe offers it, but was locked before it did",
         hint=f"kvpack lock {target.recipe}",
     )
-
-
-def _named(closure: Closure) -> str:
-    parts = (closure.use, closure.version, closure.python, closure.root, closure.arch)
-    return "closure " + " ".join(str(part) for part in parts if part)

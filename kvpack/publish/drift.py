@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kvpack.publish.commit import Channel, Head, channels_of, need
+from kvpack.publish.inputs import inputs_of
 from kvpack.publish.mirror import Copied, Source, follow
 from kvpack.publish.model import Release, Stored
 from kvpack.publish.storage import PROBES, THREADS, compare, immutable, put, sha256_at, stored
@@ -70,11 +71,11 @@ def verify(primary: Objects, mirror: Objects) -> list[Drift]:
 
 
 def _listed(objects: Objects) -> dict[str, Stat]:
-    """Every object but probes and the notes that each storage keeps for itself."""
+    """Every object but probes, shared results, and the notes that each storage keeps for itself."""
     return {
         stat.key: stat
         for stat in objects.list()
-        if not stat.key.startswith(PROBES) and not stat.key.endswith(".settled.json")
+        if not stat.key.startswith((PROBES, "shared/")) and not stat.key.endswith(".settled.json")
     }
 
 
@@ -123,6 +124,10 @@ def sync(primary: Objects, mirror: Objects) -> Copied:
             _write(mirror, path, found.data, there.stat if there else None)
             done.objects += 1
             done.size += len(found.data)
+    for wanted in inputs_of(primary, mirror):
+        _write(mirror, wanted.path, source.data(wanted), mirror.head(wanted.path))
+        done.objects += 1
+        done.size += wanted.size
     for name in channels_of(primary):
         one = follow(source, mirror, name)
         done.channels += one.channels

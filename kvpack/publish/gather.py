@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from kvpack.audit.model import AuditReport
 from kvpack.build.model import BuildPlan
 from kvpack.errors import Fault, ObjectConflict, ReleaseIncomplete
+from kvpack.publish.attest import is_signed
 from kvpack.publish.model import EVIDENCE, Promise, Release, Stored, Wheel, file_path
 from kvpack.publish.storage import stored
 from kvpack.tools.files import canonical_json, sha256_of
@@ -123,6 +124,9 @@ def _take(plan: BuildPlan, report: AuditReport | None, folder: Path, found: _Fou
     given: dict[str, Data] = {"metadata": _metadata(path)}
     for kind, suffix in EVIDENCE.items():
         beside = path.with_name(path.name + suffix)
+        # What is unsigned can be derived from the wheel; published, no signature could follow it.
+        if kind == "statement" and not is_signed(beside):
+            continue
         if kind != "metadata" and beside.is_file():
             given[kind] = beside
     evidence = {kind: stored(place + EVIDENCE[kind], data) for kind, data in given.items()}

@@ -20,13 +20,15 @@ from pydantic import Field
 
 from kvpack.base import Name, Sha256, Text, Value
 from kvpack.names import Accelerator, normalize
+from kvpack.publish.envelope import PROVENANCE, STATEMENT
 
 EVIDENCE = {
     "metadata": ".metadata",
     "audit": ".audit.json",
     "sbom": ".cdx.json",
     "action": ".action.json",
-    "provenance": ".provenance",
+    "statement": STATEMENT,
+    "provenance": PROVENANCE,
 }
 """Kind -> what is appended to the wheel's name. ``.metadata`` and ``.provenance`` are those of
 PEP 658 and PEP 740."""

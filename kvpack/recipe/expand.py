@@ -48,7 +48,7 @@ def expand(
         _target(recipe, roots, chosen, (python, glibc, arch, accelerator))
         for glibc in sorted(set(floors), key=version_key)
         for python in sorted(set(pythons), key=version_key)
-        if selection.python or roots.pick(recipe.build.root, python, glibc)
+        if selection.python or roots.pick(recipe.build.roots, python, glibc)
         for arch in sorted(set(arches))
         for accelerator in sorted(set(accelerators))
     ]
@@ -104,7 +104,7 @@ def _floor_advice(value: str, offered: list[str]) -> str:
 
 def _target(recipe: Recipe, roots: Roots, version: str, cell: tuple[str, str, str, str]) -> Target:
     python, glibc, arch, accelerator = cell
-    root = roots.pick(recipe.build.root, python, glibc)
+    root = roots.pick(recipe.build.roots, python, glibc)
     if root is None:
         raise _no_root(recipe, roots, python, glibc)
     return Target(
@@ -119,11 +119,11 @@ def _target(recipe: Recipe, roots: Roots, version: str, cell: tuple[str, str, st
 
 
 def _no_root(recipe: Recipe, roots: Roots, python: str, glibc: str) -> TargetUnavailable:
-    kinds = roots.matching(recipe.build.root)
+    kinds = roots.matching(*recipe.build.roots)
     offers = "; ".join(f"{k.id}: glibc {k.glibc}, Python {', '.join(k.python)}" for k in kinds)
     return TargetUnavailable(
         f"no builder root has Python {python} at or below glibc {glibc}",
-        cause=f"the roots of {recipe.build.root!r} are: {offers}",
+        cause=f"the roots of {' and '.join(map(repr, recipe.build.roots))} are: {offers}",
         hint="choose a Python and a floor that one root has, "
         f"or another build.root in recipes/{recipe.name}.toml",
     )

@@ -14,6 +14,7 @@ from kvpack.errors import CatalogueError, Fault, RecipeInvalid
 from kvpack.names import did_you_mean
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import Roots, load_roots
+from kvpack.recipe.toolkits import toolkit_faults
 
 CATALOGUE_HINT = (
     "run kvpack inside a catalogue (a folder with recipes/), or name one with --root DIR"
@@ -123,7 +124,9 @@ def _context_faults(recipe: Recipe, catalogue: Catalogue, place: str) -> Iterato
             message=f"{recipe.default_version!r} is not one of [versions]",
             hint=did_you_mean(recipe.default_version, recipe.versions),
         )
-    yield from _target_faults(recipe, load_roots(), place)
+    roots = load_roots()
+    yield from _target_faults(recipe, roots, place)
+    yield from toolkit_faults(recipe, roots.toolkits, place)
     yield from _patch_faults(recipe, catalogue, place)
     for index, text in enumerate(recipe.build.requires):
         try:
@@ -138,13 +141,15 @@ def _context_faults(recipe: Recipe, catalogue: Catalogue, place: str) -> Iterato
 
 
 def _target_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
-    targets, wanted = recipe.targets, recipe.build.root
-    if not roots.matching(wanted):
+    targets, wanted = recipe.targets, recipe.build.roots
+    unknown = [name for name in wanted if not roots.matching(name)]
+    for name in unknown:
         yield Fault(
             place=f"{place}: build.root",
-            message=f"no builder root is called {wanted!r}",
-            hint=did_you_mean(wanted, roots.names()),
+            message=f"no builder root is called {name!r}",
+            hint=did_you_mean(name, roots.names()),
         )
+    if unknown:
         return
     for axis in ("python", "glibc", "arch", "accelerator"):
         offered = getattr(targets, axis)
@@ -155,16 +160,7 @@ def _target_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
                     message=f"{str(value)!r} is not offered by targets.{axis}",
                     hint=did_you_mean(str(value), [str(item) for item in offered]),
                 )
-    for python in targets.python:
-        if not any(roots.pick(wanted, python, glibc) for glibc in targets.glibc):
-            yield Fault(
-                place=f"{place}: targets.python",
-                message=f"no root of {wanted!r} has Python {python} at any floor of targets.glibc",
-                hint="; ".join(
-                    f"{kind.id}: glibc {kind.glibc}, Python {', '.join(kind.python)}"
-                    for kind in roots.matching(wanted)
-                ),
-            )
+    yield from _root_faults(recipe, roots, place)
     for accelerator in targets.accelerator:
         if recipe.distribution.name_for(accelerator) is None:
             yield Fault(
@@ -172,6 +168,34 @@ def _target_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
                 message=f"no project name for the accelerator {accelerator.value!r}",
                 hint=f'add {accelerator} = "{recipe.name}-{accelerator}" or drop it from targets',
             )
+
+
+def _root_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
+    """Pythons that no root has, and system packages that no root takes."""
+    targets, wanted = recipe.targets, recipe.build.roots
+    offers = "; ".join(
+        f"{kind.id}: glibc {kind.glibc}, Python {', '.join(kind.python)}"
+        for kind in roots.matching(*wanted)
+    )
+    picked = {
+        python: [kind for floor in targets.glibc if (kind := roots.pick(wanted, python, floor))]
+        for python in targets.python
+    }
+    for python, kinds in picked.items():
+        if not kinds:
+            yield Fault(
+                place=f"{place}: targets.python",
+                message=f"no root of {' or '.join(map(repr, wanted))} has Python {python} at any "
+                "floor of targets.glibc",
+                hint=offers,
+            )
+    families = {kind.family for kinds in picked.values() for kind in kinds}
+    if recipe.build.debian and families == {"pypa"}:
+        yield Fault(
+            place=f"{place}: build.debian",
+            message="no target has a Debian root, and an image takes no Debian packages",
+            hint=f"choose build.root and targets of a Debian root; now: {offers}",
+        )
 
 
 def _patch_faults(recipe: Recipe, catalogue: Catalogue, place: str) -> Iterator[Fault]:

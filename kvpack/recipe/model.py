@@ -7,8 +7,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from kvpack.base import Glibc, Name, PythonVersion, Text, Value
 from kvpack.names import Accelerator, Arch, platform_tag, python_tag
+from kvpack.recipe.host import HostStack, RequirementGroup, Runtime
 from kvpack.recipe.prove import Identity, Proves
 from kvpack.recipe.source import Commit, GitSource, Source
+from kvpack.recipe.steps import AnyStep, Folder, Refusal, RootNames, commands_of, unreached
 from kvpack.recipe.versions import VersionRange, WheelVersion, applies
 
 EPOCH_MIN, EPOCH_MAX = 315532800, 4354819198
@@ -93,6 +95,8 @@ class Option(Value):
     """Values that differ from the default for some accelerators."""
     cmake: Text | None = None
     """The CMake variable that it sets."""
+    meson: Text | None = None
+    """The meson option that it sets."""
     env: Text | None = None
     """The environment variable that it sets."""
     when: VersionRange | None = None
@@ -100,8 +104,8 @@ class Option(Value):
 
     @model_validator(mode="after")
     def _coherent(self) -> "Option":
-        if (self.cmake is None) == (self.env is None):
-            raise ValueError("an option sets either a cmake variable or an env variable: name one")
+        if sum(name is not None for name in (self.cmake, self.meson, self.env)) != 1:
+            raise ValueError("an option sets one of cmake, meson and env: name one")
         wanted = bool if self.type == "bool" else str
         for value in (self.default, *self.per_accelerator.values()):
             if not isinstance(value, wanted):
@@ -113,7 +117,8 @@ class Option(Value):
         """The text that the build system gets."""
         value = self.per_accelerator.get(accelerator, self.default)
         if isinstance(value, bool):
-            return "ON" if value else "OFF"
+            words = ("true", "false") if self.meson else ("ON", "OFF")
+            return words[0] if value else words[1]
         return value
 
 
@@ -140,15 +145,41 @@ class Patch(Value):
 class Build(Value):
     """How the source becomes a wheel."""
 
-    root: Text = "debian"
-    """A family of builder roots (``debian``, ``pypa``) or the id of one root."""
+    root: RootNames = "debian"
+    """Families of builder roots (``debian``, ``pypa``) or ids of roots. A target's root is the
+    newest of them that its floor and its Python allow."""
     debian: tuple[DebianPackage, ...] = ()
     """Debian packages that the build needs, beside a compiler."""
     requires: tuple[Text, ...] = ()
     """Build requirements beside those of the source's own pyproject.toml."""
+    toolkit: tuple[Name, ...] | dict[Accelerator, tuple[Name, ...]] = ("runtime",)
+    """Components of the accelerator's toolkit that the build needs, for all accelerators or for
+    each; they are at ``/usr/local/cuda``. Names: ``kvpack/recipe/toolkits.toml``."""
+    toolkit_version: dict[Accelerator, VersionRange] = Field(default_factory=dict)
+    """Narrower ranges of the toolkit's version than kvpack's own."""
     environment: dict[str, str] = Field(default_factory=dict)
     config_settings: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Config settings for the build back end (PEP 517)."""
+    steps: tuple[AnyStep, ...] = ()
+    """Commands of bash (``-euo pipefail``) in the source's root, after the patches and before the
+    back end."""
+    package: Folder | None = None
+    """The folder whose pyproject.toml is built, if it is not the source's root."""
+    rename: bool = False
+    """Whether ``[project] name`` of that pyproject.toml becomes the target's distribution."""
+    git_head: bool = False
+    """Whether the source gets a ``.git`` that says which commit it is, and nothing else."""
+    refuse: tuple[Refusal, ...] = ()
+    """Lines of the log that fail the build."""
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        return (self.root,) if isinstance(self.root, str) else self.root
+
+    def toolkit_for(self, accelerator: Accelerator) -> tuple[str, ...]:
+        """The components for one accelerator."""
+        named = self.toolkit
+        return named.get(accelerator, ("runtime",)) if isinstance(named, dict) else named
 
 
 class Audit(Value):
@@ -156,6 +187,8 @@ class Audit(Value):
 
     host_libraries: tuple[Text, ...] = ()
     """Sonames (globs) that the host supplies; they are never copied into the wheel."""
+    host_folders: tuple[Annotated[str, Field(pattern=r"^/[^:$]+[^:$/]$")], ...] = ()
+    """Folders in which every host has those libraries, so that a RUNPATH may name them."""
     imports: tuple[Text, ...] = Field(default=(), alias="import")
     """Modules that must import in a clean environment."""
     run: tuple[Annotated[tuple[Text, ...], Field(min_length=1)], ...] = ()
@@ -181,6 +214,22 @@ class Recipe(Value):
     audit: Audit = Audit()
     identity: Identity | None = None
     prove: Proves = ()
+    host: dict[Name, HostStack] = Field(default_factory=dict)
+    """User space that must fit the host's kernel driver, by NIC or device."""
+    runtime: Runtime = Runtime()
+    requirements: dict[Name, RequirementGroup] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _options_reach_the_steps(self) -> "Recipe":
+        for tool in ("cmake", "meson"):
+            values = {
+                f"options.{name}": [str(one.default), *map(str, one.per_accelerator.values())]
+                for name, one in self.options.items()
+                if getattr(one, tool)
+            }
+            if fault := unreached(tool, self.build.steps, values):
+                raise ValueError(fault)
+        return self
 
     def options_for(self, version: str, accelerator: Accelerator) -> dict[str, tuple[Option, str]]:
         """The options that exist in ``version``, with their values."""
@@ -202,6 +251,10 @@ class Recipe(Value):
 
     def patches_for(self, version: str) -> tuple[Patch, ...]:
         return tuple(patch for patch in self.patches if applies(patch.when, version))
+
+    def commands_for(self, version: str, accelerator: Accelerator) -> list[str]:
+        """The steps of ``build.steps`` for a target."""
+        return commands_of(self.build.steps, version, accelerator)
 
 
 class Target(Value):

@@ -1,9 +1,11 @@
 """Recipes -> one page of Markdown, the catalogue as people browse it. Pure."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from kvpack.names import Accelerator
+from kvpack.recipe.hostpage import on_hosts
+from kvpack.recipe.markdown import code, codes, plain, table, url
 from kvpack.recipe.model import Option, Patch, Recipe
 from kvpack.recipe.prove import Prove
 from kvpack.recipe.source import ArchiveSource, GitSource, SdistSource, Source
@@ -26,14 +28,14 @@ def page(recipes: Sequence[Recipe], *, locked: Collection[str], root: str, comma
         f"Made by `{command}` from [recipes/]({root}/recipes).",
         "Do not edit it: change a recipe, and make it again.",
         "",
-        *_table(
+        *table(
             ("recipe", "version", "accelerators", "what it is"),
             (
                 (
                     f"[{recipe.name}](#{recipe.name})",
-                    _code(recipe.default_version),
+                    code(recipe.default_version),
                     ", ".join(recipe.targets.accelerator),
-                    _plain(recipe.summary),
+                    plain(recipe.summary),
                 )
                 for recipe in recipes
             ),
@@ -49,11 +51,11 @@ def _recipe(recipe: Recipe, root: str, *, locked: bool) -> Iterator[str]:
     yield ""
     links = [f"[recipe]({root}/recipes/{recipe.name}.toml)"]
     links += [f"[lock]({root}/lock/{recipe.name}.toml)"] if locked else ["not locked yet"]
-    links += [f"[homepage]({_url(recipe.homepage)})"] if recipe.homepage else []
-    yield f"{_plain(recipe.summary)}."
+    links += [f"[homepage]({url(recipe.homepage)})"] if recipe.homepage else []
+    yield f"{plain(recipe.summary)}."
     yield ""
     yield (
-        f"Licence {_code(recipe.license)} · import names {_codes(recipe.distribution.owns)} · "
+        f"Licence {code(recipe.license)} · import names {codes(recipe.distribution.owns)} · "
         + " · ".join(links)
     )
     parts = (
@@ -63,6 +65,7 @@ def _recipe(recipe: Recipe, root: str, *, locked: bool) -> Iterator[str]:
         ("Patches", _patches(recipe, root)),
         ("Proofs", _proofs(recipe)),
         ("Around the build", _around(recipe)),
+        ("On its hosts", on_hosts(recipe)),
     )
     for title, part in parts:
         if lines := list(part):
@@ -72,30 +75,30 @@ def _recipe(recipe: Recipe, root: str, *, locked: bool) -> Iterator[str]:
 def _versions(recipe: Recipe) -> Iterator[str]:
     def row(version: str) -> tuple[str, str]:
         mark = " (default)" if version == recipe.default_version else ""
-        return _code(version) + mark, _source(recipe.versions[version].source)
+        return code(version) + mark, _source(recipe.versions[version].source)
 
-    yield from _table(("version", "source"), map(row, recipe.versions))
+    yield from table(("version", "source"), map(row, recipe.versions))
 
 
 def _source(source: Source) -> str:
     match source:
         case SdistSource():
-            return f"sdist of {_code(source.sdist)}"
+            return f"sdist of {code(source.sdist)}"
         case GitSource():
-            tag = f", tag {_code(source.tag)}" if source.tag else ""
-            commit = f", commit {_code(source.commit[:12])}" if source.commit else ""
+            tag = f", tag {code(source.tag)}" if source.tag else ""
+            commit = f", commit {code(source.commit[:12])}" if source.commit else ""
             modules = ", with submodules" if source.submodules else ""
             shown = source.git.partition("://")[2].removesuffix(".git")
-            return f"git [{_plain(shown)}]({_url(source.git)}){tag}{commit}{modules}"
+            return f"git [{plain(shown)}]({url(source.git)}){tag}{commit}{modules}"
         case ArchiveSource():
-            return f"archive [{_plain(source.file)}]({_url(source.archive)})"
+            return f"archive [{plain(source.file)}]({url(source.archive)})"
 
 
 def _targets(recipe: Recipe) -> Iterator[str]:
     targets, default = recipe.targets, recipe.targets.default
 
     def named(accelerator: Accelerator) -> str:
-        return f"{accelerator} as {_code(recipe.distribution.name_for(accelerator) or '?')}"
+        return f"{accelerator} as {code(recipe.distribution.name_for(accelerator) or '?')}"
 
     rows = (
         ("Python", targets.python, default.python),
@@ -107,7 +110,7 @@ def _targets(recipe: Recipe) -> Iterator[str]:
             default.accelerator or [Accelerator.CPU],
         ),
     )
-    yield from _table(
+    yield from table(
         ("axis", "offered", "if nothing is selected"),
         (
             (
@@ -125,119 +128,85 @@ def _options(recipe: Recipe) -> Iterator[str]:
         name, option = item
         values = [_value(option.default)]
         values += [f"{_value(v)} for {a}" for a, v in sorted(option.per_accelerator.items())]
-        sets = f"CMake {_code(option.cmake)}" if option.cmake else f"env {_code(option.env or '')}"
+        names = (("CMake", option.cmake), ("meson", option.meson), ("env", option.env))
+        sets = " ".join(f"{kind} {code(name)}" for kind, name in names if name)
         return (
-            _code(name),
+            code(name),
             ", ".join(values),
             sets,
-            _code(option.when) if option.when else "all",
-            _plain(option.summary),
+            code(option.when) if option.when else "all",
+            plain(option.summary),
         )
 
     if recipe.options:
         rows = map(row, sorted(recipe.options.items()))
-        yield from _table(("option", "default", "sets", "versions", "what"), rows)
+        yield from table(("option", "default", "sets", "versions", "what"), rows)
 
 
 def _value(value: bool | str) -> str:  # noqa: FBT001  # what an option may hold
-    return ("on" if value else "off") if isinstance(value, bool) else _code(value)
+    return ("on" if value else "off") if isinstance(value, bool) else code(value)
 
 
 def _patches(recipe: Recipe, root: str) -> Iterator[str]:
     def row(patch: Patch) -> tuple[str, ...]:
         place = f"{root}/patches/{recipe.name}/{patch.file}"
         change = (
-            f"[{_plain(patch.file)}]({place})"
+            f"[{plain(patch.file)}]({place})"
             if patch.file
-            else f"commit {_code(str(patch.commit)[:12])}"
+            else f"commit {code(str(patch.commit)[:12])}"
         )
         used = [version for version in recipe.versions if applies(patch.when, version)]
-        when = f" ({_code(patch.when)})" if patch.when else ""
+        when = f" ({code(patch.when)})" if patch.when else ""
         return (
-            _code(patch.id),
+            code(patch.id),
             change,
             (", ".join(used) or "none of these versions") + when,
             _upstream(patch.upstream or ""),
-            _plain(patch.why),
+            plain(patch.why),
         )
 
     if recipe.patches:
         headers = ("patch", "change", "applied to", "upstream", "why")
-        yield from _table(headers, map(row, recipe.patches))
+        yield from table(headers, map(row, recipe.patches))
 
 
 def _upstream(text: str) -> str:
     found = _ISSUE.fullmatch(text)
     if found is None:
-        return _plain(text)
-    return f"[{_plain(text)}](https://github.com/{found[1]}/issues/{found[2]})"
+        return plain(text)
+    return f"[{plain(text)}](https://github.com/{found[1]}/issues/{found[2]})"
 
 
 def _proofs(recipe: Recipe) -> Iterator[str]:
     def row(prove: Prove) -> tuple[str, ...]:
-        return _code(prove.id), _plain(prove.summary), _expected(prove), ", ".join(prove.profile)
+        return code(prove.id), plain(prove.summary), _expected(prove), ", ".join(prove.profile)
 
     if recipe.prove:
         yield "What a wheel's own binaries must show; what nothing is expected of is only reported."
         yield ""
         headers = ("proof", "what it means", "a wheel built here", "profiles")
-        yield from _table(headers, map(row, recipe.prove))
+        yield from table(headers, map(row, recipe.prove))
 
 
 def _expected(prove: Prove) -> str:
     told = []
     for one in prove.expectations:
-        what = _code(str(one.to_be))
+        what = code(str(one.to_be))
         if isinstance(one.to_be, bool):
             what = "holds" if one.to_be else "does not hold"
         limits = [*(one.accelerator or ()), *(one.arch or ()), *([one.when] if one.when else ())]
         told.append(what + (f" for {', '.join(limits)}" if limits else ""))
-    versions = f" in {_code(prove.when)}" if prove.when else ""
+    versions = f" in {code(prove.when)}" if prove.when else ""
     return "; ".join(told) + versions if told else "reported" + versions
 
 
 def _around(recipe: Recipe) -> Iterator[str]:
     build, audit = recipe.build, recipe.audit
     rows = (
-        ("Debian packages in its builder root", _codes(build.debian)),
-        ("build requirements beside the source's own", _codes(build.requires)),
-        ("libraries that the host supplies", _codes(audit.host_libraries)),
-        ("must import", _codes(audit.imports)),
-        ("must run", _codes(" ".join(command) for command in audit.run)),
+        ("Debian packages in its builder root", codes(build.debian)),
+        ("build requirements beside the source's own", codes(build.requires)),
+        ("libraries that the host supplies", codes(audit.host_libraries)),
+        ("must import", codes(audit.imports)),
+        ("must run", codes(" ".join(command) for command in audit.run)),
     )
-    yield from _table(("what", "which"), ((what, said) for what, said in rows if said))
-
-
-# -- Markdown ---------------------------------------------------------------------------------
-
-
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table of GitHub Flavored Markdown; none without rows."""
-    found = [f"| {' | '.join(row)} |" for row in rows]
-    if not found:
-        return []
-    return [f"| {' | '.join(headers)} |", "|" + "---|" * len(headers), *found]
-
-
-def _plain(text: str) -> str:
-    """Text that stays text: one line, nothing that Markdown or HTML would take for its own."""
-    text = " ".join(text.split())
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_|\[\]])", r"\\\1", text)
-
-
-def _code(text: str) -> str:
-    """A code span; GFM splits table cells before it reads code, so a pipe is escaped there too."""
-    text = " ".join(text.split()).replace("|", r"\|")
-    marks = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
-    space = " " if "`" in text else ""
-    return f"{marks}{space}{text}{space}{marks}"
-
-
-def _codes(texts: Iterable[str]) -> str:
-    return ", ".join(_code(text) for text in texts)
-
-
-def _url(text: str) -> str:
-    """A link's target: what would end it is percent-encoded."""
-    return re.sub(r"[()<>|\s]", lambda found: f"%{ord(found[0]):02X}", text)
+    yield from table(("what", "which"), ((what, said) for what, said in rows if said))

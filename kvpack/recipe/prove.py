@@ -241,6 +241,8 @@ class Identity(Value):
     file: OneOrMore
     match: Pattern
     """Expression over the files' bytes, with the groups ``version`` and ``commit``."""
+    when: VersionRange | None = None
+    """Versions that say it."""
 
     @model_validator(mode="after")
     def _named(self) -> "Identity":

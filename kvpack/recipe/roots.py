@@ -8,6 +8,7 @@ from pydantic import Field
 
 from kvpack.base import Glibc, Name, PythonVersion, Text, Value
 from kvpack.names import version_key
+from kvpack.recipe.toolkits import Toolkits
 
 
 class RootKind(Value):
@@ -41,12 +42,13 @@ class Tools(Value):
 
 
 class Roots(Value):
-    """The content of ``roots.toml``."""
+    """The content of ``roots.toml``, and what is laid over a root for an accelerator."""
 
     roots_schema: Literal[1] = Field(alias="schema")
     root: tuple[RootKind, ...]
     debian: DebianBase
     tools: Tools
+    toolkits: Toolkits = Toolkits()
 
     def get(self, root_id: str) -> RootKind:
         """The root with this id.
@@ -58,17 +60,18 @@ class Roots(Value):
                 return kind
         raise KeyError(root_id)
 
-    def matching(self, wanted: str) -> tuple[RootKind, ...]:
-        """Roots of a family, or the one with this id, oldest glibc first."""
-        found = [kind for kind in self.root if wanted in {kind.family, kind.id}]
+    def matching(self, *wanted: str) -> tuple[RootKind, ...]:
+        """Roots of these families, or with these ids, oldest glibc first."""
+        found = [kind for kind in self.root if {kind.family, kind.id} & set(wanted)]
         return tuple(sorted(found, key=lambda kind: version_key(kind.glibc)))
 
-    def pick(self, wanted: str, python: str, glibc: str) -> RootKind | None:
+    def pick(self, wanted: str | tuple[str, ...], python: str, glibc: str) -> RootKind | None:
         """The newest matching root that is not above the floor and has the Python."""
         floor = version_key(glibc)
+        names = (wanted,) if isinstance(wanted, str) else wanted
         fitting = [
             kind
-            for kind in self.matching(wanted)
+            for kind in self.matching(*names)
             if version_key(kind.glibc) <= floor and python in kind.python
         ]
         return fitting[-1] if fitting else None
@@ -79,6 +82,9 @@ class Roots(Value):
 
 
 def load_roots() -> Roots:
-    """Read the packaged ``roots.toml``."""
-    text = files("kvpack.recipe").joinpath("roots.toml").read_text(encoding="utf-8")
-    return Roots.model_validate(tomllib.loads(text))
+    """Read the packaged ``roots.toml`` and ``toolkits.toml``."""
+    raw, toolkits = (
+        tomllib.loads(files("kvpack.recipe").joinpath(name).read_text(encoding="utf-8"))
+        for name in ("roots.toml", "toolkits.toml")
+    )
+    return Roots.model_validate({**raw, "toolkits": toolkits})

@@ -114,7 +114,8 @@ class _Graph:
         return "", _Absent(
             "library", Severity.ERROR,
             "nothing provides it: no wheel of the set, not the driver, the host or the policy",
-            "add the distribution that carries it to the set, or take another version",
+            "add the distribution that carries it to the set, or take another version; "
+            "--host-library SONAME if the host has it",
         )  # fmt: skip
 
     @cached_property

@@ -5,6 +5,7 @@ never wins over a declared source (dependency confusion; uv's documentation, "Se
 multiple indexes").
 """
 
+import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
@@ -104,6 +105,7 @@ def solve(ask: Ask, place: Place, sources: Sources, reporter: Reporter) -> tuple
 
 def _arguments(place: Place, folder: Path, output: Path, *, offline: bool) -> list[str]:
     args = [uv.program(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
+    args += ["--python", sys.executable]  # any will do: the markers are told
     args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--system-certs"]
     args += ["--index-strategy", "first-index", "--python-version", place.python]
     args += ["--python-platform", place.platform, "--output-file", str(output)]

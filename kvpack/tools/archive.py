@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 from kvpack.errors import ArchiveUnsafe, Fault
 from kvpack.tools.files import CHUNK, disk_full_at, remove_tree
@@ -55,6 +56,27 @@ def unpack(
         except BaseException:
             remove_tree(folder)
             raise
+
+
+def contents(
+    archive: Path, *, name: str | None = None, limits: Limits | None = None
+) -> Iterator[tuple[Member, IO[bytes]]]:
+    """Read the files of an archive one after the other; nothing is unpacked.
+
+    :raises ArchiveUnsafe: before the first one, with every fault that ``unpack`` would refuse.
+    """
+    shown = name or archive.name
+    members, faults = _scan(archive, shown, limits or Limits())
+    faults = [*check(members, shown, duplicates=False), *faults]
+    faults += [
+        Fault(place=f"{shown}: {member.name!r}", message=f"is no file, but a {member.kind}")
+        for member in members
+        if member.kind in {Kind.SYMLINK, Kind.HARDLINK}
+    ]
+    if faults:
+        raise _unsafe(shown, faults)
+    with _damage_as_fault(shown):
+        yield from opened(archive).contents()
 
 
 def newest_mtime(archive: Path, *, name: str | None = None) -> int:

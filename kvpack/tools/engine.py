@@ -10,7 +10,7 @@ from typing import IO
 from kvpack.errors import EngineMissing, ToolFailed, UsageError
 from kvpack.report import Reporter
 from kvpack.tools.files import write_text
-from kvpack.tools.process import Command, Result, feeding, find, run
+from kvpack.tools.process import Command, Result, failed, feeding, find, run
 from kvpack.tools.store import Store
 
 ENGINES = ("podman", "docker")
@@ -103,6 +103,44 @@ class Engine:
         command = Command(args=args, environment=self.environment)
         with feeding(command, reporter) as stream:
             yield stream
+
+    @contextmanager
+    def layering(
+        self, base: str, image: str, changes: Sequence[str], label: str, reporter: Reporter
+    ) -> Iterator[IO[bytes]]:
+        """Lay the tar stream that the caller writes over an image; nothing is run in it.
+
+        :param base: id of the image below; ``image`` is the name of the new one.
+        :param label: on the container that is needed meanwhile; what a killed run left goes first.
+        :raises ToolFailed: if the engine refuses.
+        """
+        self.remove_containers(label, reporter)
+        words = ["create", f"--label={label}", "--network=none", "--pull=never"]
+        created = self._done([*words, base, "/bin/true"], reporter)
+        container = created.output.split()[-1]
+        try:
+            copying = Command(
+                args=[self.name, "cp", "-", f"{container}:/"], environment=self.environment
+            )
+            with feeding(copying, reporter) as stream:
+                yield stream
+            flags = [f"--change={change}" for change in changes]
+            self._done(["commit", *flags, container, image], reporter)
+        finally:
+            self.remove_containers(label, reporter)
+
+    def _done(self, args: Sequence[str], reporter: Reporter) -> Result:
+        """Call the client, which must succeed."""
+        result = self.run(args, reporter, timeout=None)
+        if result.code != 0:
+            raise failed(result, " ".join([self.name, *args]))
+        return result
+
+    def variables(self, image: str, reporter: Reporter) -> dict[str, str]:
+        """The environment that an image gives to what runs in it."""
+        result = self.run(["image", "inspect", "--format", "{{json .Config.Env}}", image], reporter)
+        found = json.loads(result.output) if result.code == 0 else None
+        return dict(str(text).split("=", 1) for text in found or [])
 
     def remove_containers(self, label: str, reporter: Reporter) -> None:
         """Remove the containers with a label: what a killed build left."""

@@ -122,10 +122,10 @@ class Http:
         text = str(error) or type(error).__name__
         if isinstance(error, httpx2.ConnectTimeout):
             reason = f"no connection within {self._settings.connect:g} s"
-            return TryFailed(reason, transient=True)
+            return TryFailed(reason, transient=True, slow=True)
         if isinstance(error, httpx2.TimeoutException):
             reason = f"nothing came for {self._settings.read:g} s"
-            return TryFailed(reason, transient=True)
+            return TryFailed(reason, transient=True, slow=True)
         if isinstance(error, httpx2.ConnectError):
             return TryFailed(_connect_reason(text), transient="reset" in text.lower())
         cut = httpx2.ReadError | httpx2.WriteError | httpx2.RemoteProtocolError | httpx2.CloseError
@@ -240,7 +240,9 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TryFailed(f"{path}: {error.strerror or error}") from error
+        absent = isinstance(error, FileNotFoundError | NotADirectoryError)
+        status = 404 if absent else 0
+        raise TryFailed(f"{path}: {error.strerror or error}", status=status) from error
 
 
 @contextlib.contextmanager

@@ -192,7 +192,7 @@ def member_below_top(members: Iterable[Member], suffix: str) -> Member | None:
     tops, found = set(), None
     for member in members:
         tops.add(member.parts[:1])
-        if member.kind is Kind.FILE and member.parts[1:] == (suffix,):
+        if member.kind is Kind.FILE and member.parts[1:] == tuple(suffix.split("/")):
             found = member
     tops.discard(())
     return found if len(tops) == 1 else None

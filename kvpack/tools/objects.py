@@ -78,6 +78,8 @@ class ObstoreObjects:
     """``Objects`` on a store of obstore.
 
     :param pause: waits between tries; seconds.
+    :param silence: seconds without a byte after which a read fails, and is then not tried again:
+        for readers that have other places. ``None``: the patience that a publisher needs.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class ObstoreObjects:
         environment: Mapping[str, str],
         store: "ObjectStore | None" = None,
         pause: Callable[[float], None] = time.sleep,
+        silence: float | None = None,
     ) -> None:
         self._url = url.rstrip("/")
+        self._silence = silence
         self._environment = environment
         self._clients: dict[int, ObjectStore] = {}
         self._store = store
@@ -189,13 +193,16 @@ class ObstoreObjects:
                 "user_agent": "kvpack",
             }
             retries: RetryConfig = {
-                "max_retries": 4,
+                "max_retries": 4 if self._silence is None else 0,
                 "retry_timeout": timedelta(seconds=seconds),
                 "backoff": {
                     "init_backoff": timedelta(milliseconds=50),
                     "max_backoff": timedelta(seconds=2),
                 },
             }
+            if self._silence is not None:
+                silence = timedelta(seconds=self._silence)
+                options |= {"connect_timeout": silence, "read_timeout": silence}
             config: dict[str, Any] = {}
             if self._url.startswith("s3://"):
                 config = {**profile(self._environment)}
@@ -221,7 +228,7 @@ class ObstoreObjects:
         from obstore import exceptions as bad  # noqa: PLC0415
 
         start = time.monotonic()
-        for last in (*[False] * (TRIES - 1), True):
+        for last in (*[False] * (TRIES - 1 if self._silence is None else 0), True):
             try:
                 return call()
             except bad.AlreadyExistsError:

@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from kvpack.errors import Fault
 from kvpack.tools.members import Kind, Member, check
@@ -55,6 +56,22 @@ def write_tree(nodes: Iterable[Node], target: Path, *, epoch: int) -> None:
                 info = _info(name, tarfile.REGTYPE, epoch, 0o755 if node.executable else 0o644)
                 info.size = len(node.data)
                 tar.addfile(info, io.BytesIO(node.data))
+
+
+def write_files(
+    files: Iterable[tuple[str, bytes | Path]], stream: IO[bytes], *, epoch: int
+) -> None:
+    """Write files as one canonical tar, in the order in which they come; nothing is compressed."""
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
+        for name, data in files:
+            info = _info(name, tarfile.REGTYPE, epoch, 0o644)
+            if isinstance(data, bytes):
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+                continue
+            with data.open("rb") as source:
+                info.size = data.stat().st_size
+                tar.addfile(info, source)
 
 
 def key_of(path: str) -> list[bytes]:

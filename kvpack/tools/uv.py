@@ -22,7 +22,7 @@ def environment(cert: str | None = None) -> dict[str, str]:
     :param cert: CA bundle that pip's configuration names; the system's store counts anyway.
     """
     found = {n: v for n, v in os.environ.items() if not n.startswith("UV_") or n in _KEPT}
-    found["UV_PYTHON_DOWNLOADS"] = "never"  # markers are told, so any interpreter will do
+    found["UV_PYTHON_DOWNLOADS"] = "never"
     if cert and "SSL_CERT_FILE" not in found:
         found["SSL_CERT_FILE"] = cert
     return found

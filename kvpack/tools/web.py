@@ -21,13 +21,17 @@ class TryFailed(Exception):  # named like the errors that it ends up in
     :param reason: fit for users, without credentials.
     :param transient: whether the same try may work a moment later.
     :param status: the HTTP status, 0 where there was none.
+    :param slow: whether it cost a time-out: the next try at the same place may cost another one.
     """
 
-    def __init__(self, reason: str, *, transient: bool = False, status: int = 0) -> None:
+    def __init__(
+        self, reason: str, *, transient: bool = False, status: int = 0, slow: bool = False
+    ) -> None:
         super().__init__(redact(reason))
         self.reason = redact(reason)
         self.transient = transient
         self.status = status
+        self.slow = slow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -82,8 +82,8 @@ def copied_store(store: Path, target: Path, *, roots: bool = True) -> Path:
 def remove_images(store: Path) -> None:
     """Builder roots are half a gigabyte each: those that a store made go."""
     environment = {**os.environ, "CONTAINERS_CONF": str(store / "engine" / "restricted.conf")}
-    for path in (store / "roots").glob("*.json"):
-        image = str(json.loads(path.read_text())["id"])
+    images = [str(json.loads(path.read_text())["id"]) for path in (store / "roots").glob("*.json")]
+    for image in (*images, *images):  # the second time those that lay below another one
         subprocess.run(
             ["podman", "rmi", "--force", image], capture_output=True, check=False, env=environment
         )

@@ -115,14 +115,23 @@ def with_uv(python: Path, source: Path, arch: str, version: str) -> None:
 def with_pip(python: Path, source: Path, arch: str, version: str) -> None:
     """For another architecture or Python, pip installs into a bare folder only (``--target``)."""
     if is_native(arch, version):
-        words = ("--python", python, "install", "--quiet", "--no-deps", "--require-hashes")
+        words = (
+            "--python",
+            python,
+            "install",
+            "--quiet",
+            "--no-compile",
+            "--no-deps",
+            "--require-hashes",
+        )
         checked(sys.executable, "-m", "pip", *words, "-r", source)
         return
     platforms = [f"--platform=manylinux_2_{minor}_{arch}" for minor in range(35, 16, -1)]
     platforms.append(f"--platform=manylinux2014_{arch}")
     checked(
-        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"),
-        *("--target", site_of(python), "--python-version", version, *platforms),
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps"),
+        "--only-binary=:all:",
+        *("--target", str(site_of(python)), "--python-version", version, *platforms),
         *("--implementation=cp", f"--abi=cp{version.replace('.', '')}", "--abi=abi3", "--abi=none"),
         *("--require-hashes", "-r", source),
     )

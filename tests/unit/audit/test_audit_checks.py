@@ -316,6 +316,11 @@ class TestSearchPaths:
         assert message in finding.message
         assert f"DT_{tag.upper()} entry" in finding.message
 
+    def test_a_folder_that_the_recipe_gives_to_every_host(self) -> None:
+        wheel = facts(elf(runpath="$ORIGIN:/opt/rocm/lib", needed=["libc.so.6"]))
+        assert held(wheel) == [("runpath", "error", "demo/x.so")]
+        assert held(wheel, STRICT.model_copy(update={"host_folders": ("/opt/rocm/lib",)})) == []
+
     @pytest.mark.parametrize(
         "entry", ["$ORIGIN", "$ORIGIN/..", "${ORIGIN}/../demo.libs", "$ORIGIN/../nvidia/cu13/lib"]
     )

@@ -345,3 +345,41 @@ def test_the_cuda_major(tmp_path: Path, needed: list[str], major: int | None) ->
 )
 def test_globs_stay_in_their_folder(glob: str, path: str, found: bool) -> None:
     assert selects([glob], path) is found
+
+
+@pytest.mark.parametrize(
+    ("commit", "when", "said"),
+    [
+        ("abcdef0" + "1" * 33, None, None),
+        ("b" * 40, None, "its files say commit abcdef0, the lock says bbbb"),
+        ("b" * 40, "<1.0", None),
+        (None, None, None),
+    ],
+)
+def test_a_wheel_of_ours_names_the_locked_commit(
+    commit: str | None, when: str | None, said: str | None, tmp_path: Path
+) -> None:
+    wheel = Wheel(files=ENGINE).write(tmp_path)
+    identity = IDENTITY.model_copy(update={"when": when})
+    prober = Prober(questions((), identity))
+    facts, faults = inspect_wheel(wheel, prober)
+    assert facts is not None
+    plain = audit(facts, Policy(), faults)
+    made = with_proofs(plain, (), identity, prober.seen, Held(commit=commit))
+    found = [one.message for one in made.findings if one.check == "identity"]
+    assert len(found) == (said is not None)
+    assert all(message.startswith(str(said)) for message in found)
+
+
+def test_a_wheel_of_ours_that_names_no_commit(tmp_path: Path) -> None:
+    files = {**ENGINE, "demo/master": b"#!x 1.0 (git: unknown)\n"}
+    wheel = Wheel(files=files).write(tmp_path)
+    prober = Prober(questions((), IDENTITY))
+    facts, faults = inspect_wheel(wheel, prober)
+    assert facts is not None
+    made = with_proofs(
+        audit(facts, Policy(), faults), (), IDENTITY, prober.seen, Held(commit="a" * 40)
+    )
+    (found,) = [one for one in made.findings if one.check == "identity"]
+    assert found.message.startswith("its files name no commit, the lock says aaaa")
+    assert found.severity is Severity.ERROR

@@ -10,13 +10,19 @@ import kvpack.build
 from kvpack.build.key import PROCEDURE
 from kvpack.build.root import GENERATOR
 from kvpack.build.stamp import STAMP
+from kvpack.build.toolkit import TOOLKIT
 
 DATA = Path(__file__).parents[2] / "data" / "procedure.json"
 PACKAGE = Path(str(kvpack.build.__file__)).parent
 CONSTANTS = {
     "STAMP": (STAMP, "stamp.py", ("stamp.py",)),
     "GENERATOR": (GENERATOR, "root.py", ("root.py", "pytools.py", "deb.py")),
-    "PROCEDURE": (PROCEDURE, "key.py", ("project.py", "sbom.py", "run.py")),
+    "TOOLKIT": (TOOLKIT, "toolkit.py", ("toolkit.py", "stub.py")),
+    "PROCEDURE": (
+        PROCEDURE,
+        "key.py",
+        ("project.py", "sbom.py", "run.py", "steps.py", "rename.py"),
+    ),
 }
 """Constant -> its value, the file that holds it, the files that it stands for."""
 

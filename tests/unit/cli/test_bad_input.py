@@ -144,14 +144,6 @@ words(
     "debian-trixie: glibc 2.41",
 )
 words(
-    "accelerator that is not locked",
-    "build tiny --cuda 12",
-    errors.LockMissing,
-    "the lock is incomplete",
-    "accelerator cuda12: no toolkit",
-    "--cpu",
-)
-words(
     "accelerator not offered",
     "build tiny --rocm 7",
     errors.TargetUnavailable,
@@ -387,6 +379,25 @@ def _(place: Place) -> list[str]:
 def _(place: Place) -> list[str]:
     place.tiny.lock_file.unlink()
     return ["build", "tiny"]
+
+
+@case("an accelerator that no lock can hold", errors.LockMissing, "the lock is incomplete",
+      "accelerator rocm7: its toolkit is an image by digest, none is named",
+      "build.toolkit.rocm7 = []")  # fmt: skip
+def _(place: Place) -> list[str]:
+    place.tiny.edit('cuda12 = "tiny-cu12"', 'rocm7 = "tiny-rocm7"')
+    place.tiny.edit('["cpu", "cuda12"]', '["cpu", "rocm7"]')
+    place.tiny.edit("per-accelerator = { cuda12 = false }", "")
+    place.tiny.lock()
+    return ["build", "tiny", "--rocm", "7"]
+
+
+@case("a component that the toolkit lacks", errors.RecipeInvalid, "has 1 fault",
+      "build.toolkit: cuda12 has no component 'nvcc'", "neither nvcc nor cicc",
+      "build.toolkit.cuda12 = […]")  # fmt: skip
+def _(place: Place) -> list[str]:
+    place.tiny.edit("[build]", '[build]\ntoolkit = ["runtime", "nvcc"]')
+    return ["lock", "tiny"]
 
 
 @case("an edited lock", errors.LockInvalid, "lock/tiny.toml contradicts itself", "edited by hand",

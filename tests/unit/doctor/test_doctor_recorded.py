@@ -55,6 +55,18 @@ def test_no_recording_holds_a_secret(path: Path) -> None:
     assert "/home/" not in path.read_text(encoding="utf-8")
 
 
+def test_a_real_h200_with_torch_is_healthy() -> None:
+    """Recorded on a machine with one H200: torch 2.11.0+cu130, cupy, jax, 197 distributions.
+
+    Its trust store was edited and cupy's cuTENSOR is not there: notes, nothing to mend.
+    """
+    recording = load(MACHINES / "h200.json")
+    assert not recording.stand_in
+    diagnosis = replayed("h200")
+    assert serious(diagnosis) == []
+    assert {one.check for one in diagnosis.findings} == {"plugin-library", "record-changed"}
+
+
 def test_gb200_needs_dma_buf() -> None:
     """The machine of vLLM's Mooncake guide: a working default was lost with #51067."""
     assert serious(replayed("gb200")) == ["peermem"]

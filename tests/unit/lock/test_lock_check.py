@@ -52,8 +52,7 @@ def test_the_order_of_a_recipe_is_not_drift(lock: Lock) -> None:
     assert messages(recipe_of(text), lock) == []
 
 
-CUDA12 = "accelerator cuda12: no toolkit is locked for it"
-ROCM7 = CUDA12.replace("cuda12", "rocm7")
+ROCM7 = "accelerator rocm7: its toolkit is an image by digest, none is named"
 DRIFT = {
     "a version came": (
         '[versions."1.0"]', '[versions."1.1"]\nsource = { sdist = "tiny" }\n[versions."1.0"]',
@@ -83,9 +82,31 @@ DRIFT = {
         ["patches: patch 'second' is not locked"],
     ),
     "an accelerator came": (
-        'accelerator = ["cpu", "cuda12"]', 'accelerator = ["cpu", "cuda12", "rocm7"]',
+        'accelerator = ["cpu", "cuda12"]', 'accelerator = ["cpu", "cuda13", "rocm7"]',
         [
-            f"incomplete: the lock says ['{CUDA12}'], the recipe needs ['{CUDA12}', '{ROCM7}']",
+            "closure: closure toolkit x86_64 cuda13 is not locked",
+            "closure: closure toolkit aarch64 cuda13 is not locked",
+            "closure: closure toolkit x86_64 cuda12 is no longer needed",
+            "closure: closure toolkit aarch64 cuda12 is no longer needed",
+            f"incomplete: the lock says [], the recipe needs ['{ROCM7}']",
+        ],
+    ),
+    "a component of the toolkit came": (
+        'debian = ["cmake"]', 'debian = ["cmake"]\ntoolkit = { cuda12 = ["runtime", "nvml"] }',
+        [
+            f"closure: closure toolkit {arch} cuda12: requirements changed "
+            "(locked ['cuda-toolkit[cccl,cudart,nvcc]<12.10,>=12.9'], "
+            "now ['cuda-toolkit[cccl,cudart,nvcc,nvml]<12.10,>=12.9'])"
+            for arch in ("x86_64", "aarch64")
+        ],
+    ),
+    "the range of the toolkit changed": (
+        'debian = ["cmake"]', 'debian = ["cmake"]\ntoolkit-version = { cuda12 = "<12.9.2" }',
+        [
+            f"closure: closure toolkit {arch} cuda12: requirements changed "
+            "(locked ['cuda-toolkit[cccl,cudart,nvcc]<12.10,>=12.9'], "
+            "now ['cuda-toolkit[cccl,cudart,nvcc]<12.10,<12.9.2,>=12.9'])"
+            for arch in ("x86_64", "aarch64")
         ],
     ),
     "a Debian package came": (
@@ -122,6 +143,14 @@ def test_one_kind_of_drift(lock: Lock, case: tuple[str, str, list[str]]) -> None
     old, new, expected = case
     assert old in TINY
     assert messages(recipe_of(TINY.replace(old, new)), lock) == expected
+
+
+def test_a_toolkit_that_is_no_longer_needed(lock: Lock) -> None:
+    text = TINY.replace("[build]", "[build]\ntoolkit = []")
+    assert messages(recipe_of(text), lock) == [
+        f"closure: closure toolkit {arch} cuda12 is no longer needed"
+        for arch in ("x86_64", "aarch64")
+    ]
 
 
 def test_an_axis_that_lost_a_value(lock: Lock) -> None:
@@ -210,15 +239,32 @@ def test_an_image_has_no_tools_of_its_own() -> None:
     assert (inputs.root_tools, inputs.root.packages) == ((), ())
 
 
-def test_an_accelerator_whose_lock_is_incomplete(recipe: Recipe, lock: Lock) -> None:
-    found = target("3.11", "2.36").model_copy(update={"accelerator": Accelerator.CUDA12})
+def test_an_accelerator_whose_lock_is_incomplete() -> None:
+    recipe = recipe_of(TINY.replace('["cpu", "cuda12"]', '["cpu", "cuda12", "rocm7"]'))
+    lock = lock_of(recipe)
+    found = target("3.11", "2.36").model_copy(update={"accelerator": Accelerator.ROCM7})
     with pytest.raises(LockMissing, match="the lock is incomplete") as caught:
         inputs_for(recipe, lock, found)
-    assert caught.value.cause == "accelerator cuda12: no toolkit is locked for it"
-    assert "--cpu" in caught.value.hint
-    assert incomplete(recipe) == (caught.value.cause,)
-    assert is_complete(lock, "cpu")
-    assert not is_complete(lock, "cuda12")
+    assert caught.value.cause == ROCM7
+    assert "build.toolkit.rocm7 = []" in caught.value.hint
+    assert incomplete(recipe, ROOTS) == (caught.value.cause,)
+    assert is_complete(lock, "cuda12")
+    assert not is_complete(lock, "rocm7")
+
+
+@pytest.mark.parametrize("arch", Arch)
+def test_the_toolkit_of_an_accelerator(recipe: Recipe, lock: Lock, arch: Arch) -> None:
+    plain = target("3.11", "2.36").model_copy(update={"arch": arch})
+    found = plain.model_copy(update={"accelerator": Accelerator.CUDA12})
+    inputs = inputs_for(recipe, lock, found)
+    assert [wheel.project for wheel in inputs.toolkit] == [
+        "cuda-toolkit", "nvidia-cuda-runtime-cu12",
+    ]  # fmt: skip
+    assert inputs_for(recipe, lock, plain).toolkit == ()
+    none = recipe_of(TINY.replace("[build]", "[build]\ntoolkit = []"))
+    assert inputs_for(none, lock_of(none), found).toolkit == ()
+    everything = inputs.model_copy(update={"toolkit": (), "target": plain})
+    assert everything == inputs_for(recipe, lock, plain)
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,41 @@ def test_what_surrounds_the_build() -> None:
     assert row(shown(), "must import")[1] == "`tiny`"
 
 
+HOSTS = """
+[requirements.proxy]
+summary = "the proxy"
+requires = ["quart", "pyzmq>=26"]
+[runtime.environment.TINY_PATH]
+value = "0"
+when = ">=2"
+accelerator = ["cuda12"]
+why = "it is | so"
+[host.nic]
+summary = "a NIC"
+repository = "https://nic.example/apt"
+key = "https://nic.example/key"
+suite = "jammy"
+channel = "1-a"
+packages = ["libnic=1"]
+notes = ["a <note>"]
+channels = [{ channel = "1-a", dkms = ["2"], source = "some/project#1" }]
+"""
+
+
+def test_what_hosts_need() -> None:
+    recipe = recipe_of(TINY + HOSTS)
+    text = page([recipe], locked=set(), root="..", command="kvpack list --page docs/x.md")
+    assert row(text, "`proxy`") == ["`proxy`", "`quart`, `pyzmq>=26`", "the proxy"]
+    assert row(text, "`TINY_PATH=0`") == ["`TINY_PATH=0`", "`>=2`, cuda12", r"it is \| so"]
+    assert row(text, "`1-a`") == ["`1-a`", "not known", "`2`", "not known", "some/project#1"]
+    assert (
+        "`nic`: a NIC. `libnic=1` from [nic.example/apt](https://nic.example/apt) `jammy`, channel "
+        "`1-a`."
+    ) in text.splitlines()
+    assert "- a &lt;note&gt;" in text
+    assert "On its hosts" not in shown()
+
+
 def test_a_recipe_without_a_lock_has_no_dead_link() -> None:
     assert "(../lock/tiny.toml)" in shown()
     assert "(../lock/" not in shown(locked=False)

@@ -103,11 +103,11 @@ ONE_FAULT = {
     ),
     "an option that sets nothing": (
         'env = "TINY_MODE"', "",
-        "options.mode", "an option sets either a cmake variable or an env variable: name one", "",
+        "options.mode", "an option sets one of cmake, meson and env: name one", "",
     ),
     "an option that sets two things": (
         'env = "TINY_MODE"', 'env = "TINY_MODE"\ncmake = "MODE"',
-        "options.mode", "an option sets either a cmake variable or an env variable: name one", "",
+        "options.mode", "an option sets one of cmake, meson and env: name one", "",
     ),
     "a bad enum": (
         'accelerator = ["cpu", "cuda12"]', 'accelerator = ["cpu", "cuda12", "cuda"]',

@@ -329,6 +329,8 @@ def test_read_member_reads_below_the_single_top_folder(tmp_path: Path) -> None:
     assert read_member(archive, "alias") is None
     archive.write_bytes(zip_bytes(("p/pyproject.toml", b"[project]", 0), ("p/a/b", b"", 0)))
     assert read_member(archive, "pyproject.toml") == b"[project]"
+    assert read_member(archive, "a/b") == b""
+    assert read_member(archive, "a") is None
     archive.write_bytes(zip_bytes(("p/pyproject.toml", b"[project]", 0), ("q/a", b"", 0)))
     assert read_member(archive, "pyproject.toml") is None
 

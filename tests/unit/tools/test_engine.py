@@ -303,6 +303,54 @@ def test_an_import_that_the_engine_refuses_fails(machine: Machine) -> None:
     assert "no space left" in caught.value.cause
 
 
+LAYERING = 'case $1 in create) echo layer-1;; cp) cat > "$FOLDER/stream";; ps) echo left;; esac'
+
+
+def test_a_layer_is_copied_into_a_container_and_committed(machine: Machine) -> None:
+    machine.install("podman", LAYERING.replace("$FOLDER", str(machine.folder)))
+    engine = candidates(machine.store)[0]
+    with engine.layering("base-id", "layer:1", ["ENV A=b"], "kvpack.layer=1", Silent()) as pipe:
+        pipe.write(b"tar" * 50_000)
+    assert (machine.folder / "stream").read_bytes() == b"tar" * 50_000
+    listed = [
+        ["podman", "ps", "--all", "--quiet", "--filter", "label=kvpack.layer=1"],
+        ["podman", "kill", "left"],
+        ["podman", "rm", "--force", "left"],
+    ]
+    assert machine.calls() == [
+        *listed,  # of a run that was killed
+        ["podman", "create", "--label=kvpack.layer=1", "--network=none", "--pull=never", "base-id",
+         "/bin/true"],
+        ["podman", "cp", "-", "layer-1:/"],
+        ["podman", "commit", "--change=ENV A=b", "layer-1", "layer:1"],
+        *listed,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["cp", "commit"])
+def test_a_layer_that_the_engine_refuses_leaves_no_container(machine: Machine, verb: str) -> None:
+    refusing = f"case $1 in {verb}) cat > /dev/null; echo no space left; exit 125;; esac; "
+    machine.install("podman", refusing + LAYERING.replace("$FOLDER", str(machine.folder)))
+    engine = candidates(machine.store)[0]
+
+    def layering() -> None:
+        with engine.layering("base-id", "layer:1", [], "x", Silent()) as pipe:
+            pipe.write(b"x" * 1_000_000)
+
+    with pytest.raises(ToolFailed, match="exited with code 125") as caught:
+        layering()
+    assert "no space left" in caught.value.cause
+    assert machine.calls()[-1] == ["podman", "rm", "--force", "left"]
+
+
+def test_the_environment_of_an_image(machine: Machine) -> None:
+    machine.install("podman", """echo '["PATH=/opt:/bin","A=b=c"]'""")
+    engine = candidates(machine.store)[0]
+    assert engine.variables("there", Silent()) == {"PATH": "/opt:/bin", "A": "b=c"}
+    machine.install("podman", "echo null")
+    assert engine.variables("there", Silent()) == {}
+
+
 def test_containers_with_a_label_are_removed(machine: Machine) -> None:
     machine.install("podman", 'test "$1" != ps || printf "aa\\nbb\\n"')
     candidates(machine.store)[0].remove_containers("kvpack.key=1", Silent())

@@ -276,7 +276,7 @@ def test_file_urls_are_served_from_disk(web: Http, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("url", "start", "status"),
-    [("{}/none", 0, 0), ("{}/f", 9, 416), ("file://elsewhere/f", 0, 0), ("{}", 0, 0)],
+    [("{}/none", 0, 404), ("{}/f", 9, 416), ("file://elsewhere/f", 0, 0), ("{}", 0, 0)],
 )
 def test_file_urls_fail_with_a_reason(
     web: Http, tmp_path: Path, url: str, start: int, status: int

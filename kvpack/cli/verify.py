@@ -1,0 +1,257 @@
+"""Where a wheel is from: its hash, RECORD, action, statement, signature, lock and release.
+
+WHEEL is a file, or a URL in a storage (s3://, gs://, az://, file://, https://). Each check is told
+on its own: verified, failed, or not checked, and why. A check that could not be made is no success:
+name it with --require to fail then. Nothing of a wheel is executed.
+"""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvpack.cli.context import Context, Options
+from kvpack.errors import (
+    CatalogueError,
+    FetchFailed,
+    LockDrift,
+    LockInvalid,
+    LockMissing,
+    OfflineMissing,
+    TargetUnavailable,
+    UsageError,
+    VerificationFailed,
+)
+from kvpack.names import did_you_mean
+
+if TYPE_CHECKING:
+    from kvpack.cli.verify_places import Place
+    from kvpack.publish.attest import Embedded
+    from kvpack.publish.attest_checks import Check
+
+
+class Args(Options):
+    wheels: list[str]
+    key: list[Path]
+    identity: str | None = None
+    recipe: str | None = None
+    channel: str = "stable"
+    release: str | None = None
+    require: str | None = None
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("wheels", metavar="WHEEL|URL", nargs="+", help="a wheel, or where one is")
+    parser.add_argument(
+        "--key", action="append", default=[], type=Path, metavar="PUB",
+        help="a public key (PEM) whose signature is enough; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--identity", metavar="ID", help="keyless identity (not checked: see docs)")
+    parser.add_argument("--recipe", metavar="R", help="compare with this recipe's lock")
+    parser.add_argument("--channel", default="stable", metavar="NAME", help="of a URL's storage")
+    parser.add_argument("--release", metavar="ID", help="the release whose manifest counts")
+    parser.add_argument(
+        "--require", metavar="CHECK,…", help="checks that must be verified, such as signature,lock"
+    )
+
+
+def run(args: Args, context: Context) -> int:
+    """Verify each wheel; all are told."""
+    required = _required(args.require)
+    rows = []
+    for named in args.wheels:
+        with _place(named, context) as place:
+            checks = _checks(args, context, place)
+        bad = [one for one in checks if one.outcome == "failed"]
+        bad += [one for one in checks if one.outcome == "not checked" and one.name in required]
+        rows.append((place, checks, bad))
+    console = context.console
+    code = VerificationFailed.exit_code if any(bad for _, _, bad in rows) else 0
+    if console.as_json:
+        told = [_as_json(*row) for row in rows]
+        console.answer("verify", {"exit-code": code, "wheels": told})
+        return code
+    for place, checks, bad in rows:
+        console.print(place.shown)
+        console.table(
+            ["check", "outcome", "detail"], [[one.name, one.outcome, one.detail] for one in checks]
+        )
+        missing = [one.name for one in checks if one.outcome == "not checked"]
+        if bad:
+            console.error(_failed(place, bad))
+        elif missing:
+            console.print(f"nothing failed; not checked: {', '.join(missing)}")
+        else:
+            console.print("verified")
+    return code
+
+
+def _as_json(place: "Place", checks: "list[Check]", bad: "list[Check]") -> dict[str, Any]:
+    return {
+        "wheel": place.shown,
+        "passed": not bad,
+        "failed": [one.name for one in bad],
+        "checks": [one.as_json() for one in checks],
+    }
+
+
+def _failed(place: "Place", bad: "list[Check]") -> VerificationFailed:
+    from kvpack.errors import Fault
+
+    count = len(bad)
+    return VerificationFailed(
+        f"{place.shown}: {count} check{'s' if count > 1 else ''} failed",
+        cause="the wheel, what lies beside it or the storage was changed, or you asked for more "
+        "than is there",
+        hint="do not install it; fetch it again from another place",
+        faults=[Fault(place=one.name, message=f"{one.outcome}: {one.detail}") for one in bad],
+    )
+
+
+def _required(text: str | None) -> set[str]:
+    from kvpack.publish.attest_checks import CHECKS
+
+    names = {name.strip() for name in (text or "").split(",") if name.strip()}
+    for name in names - set(CHECKS):
+        raise UsageError(f"--require: there is no check {name!r}", cause=did_you_mean(name, CHECKS))
+    return names
+
+
+# -- the checks -----------------------------------------------------------------------------------
+
+
+def _checks(args: Args, context: Context, place: "Place") -> "list[Check]":
+    from kvpack.audit.wheel import inspect_wheel
+    from kvpack.publish import attest_checks as told
+    from kvpack.publish.attest import embedded
+    from kvpack.publish.model import EVIDENCE
+    from kvpack.tools.files import sha256_file
+    from kvpack.tools.signing import public_key
+
+    keys = [public_key(path) for path in args.key]
+    wheel = (place.path.name, sha256_file(place.path))
+    facts, faults = inspect_wheel(place.path)
+    wrong = "; ".join(f"{fault.place}: {fault.message}" for fault in faults[:3])
+    more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""  # noqa: PLR2004
+    inside = embedded(place.path) if facts else None
+    files = told.Files(
+        statement=place.beside(EVIDENCE["statement"]),
+        provenance=place.beside(EVIDENCE["provenance"]),
+    )
+    envelope, sound = told.read_files(files)
+    found = [
+        _hash(place, wheel[1]),
+        _release(args, place, wheel, files),
+        told.outcome("record", wrong + more, "every member has the hash that RECORD names"),
+        *told.embedded_checks(inside, facts.version if facts else ""),
+        _lock(args, context, inside),
+        sound,
+    ]
+    if envelope is None:
+        found += told.unchecked(("subject", "statement"), "there is no statement that can be read")
+    else:
+        found += told.statement_checks(envelope, wheel, inside.document if inside else {})
+    found.append(told.signature_check(envelope, keys))
+    why = "kvpack does not verify keyless certificates: pypi-attestations verify does"
+    found += told.unchecked(("identity",), why if args.identity else "no --identity was given")
+    return sorted(found, key=lambda one: told.CHECKS.index(one.name))
+
+
+def _hash(place: "Place", sha256: str) -> "Check":
+    from kvpack.publish.attest_checks import Check, outcome
+
+    if place.sha256 is None:
+        return Check("hash", "not checked", f"{sha256}: nothing to compare it with (URL#sha256=…)")
+    wrong = f"{sha256}, the URL says {place.sha256}" if sha256 != place.sha256 else ""
+    return outcome("hash", wrong, f"{sha256}, as the URL says")
+
+
+def _release(args: Args, place: "Place", wheel: tuple[str, str], files: Any) -> "Check":  # noqa: ANN401
+    from kvpack.publish.attest_checks import Check, outcome
+    from kvpack.publish.attest_release import Unlisted, manifested
+    from kvpack.tools.files import sha256_of
+
+    if place.storage is None:
+        return Check("release", "not checked", "the wheel is not in a storage of releases")
+    try:
+        found = manifested(place.storage, args.channel, wheel[0], args.release)
+    except Unlisted as reason:
+        return Check("release", "not checked", str(reason))
+    except ValueError as error:
+        return Check("release", "failed", str(error))
+    wrong = []
+    if found.wheel.sha256 != wheel[1]:
+        wrong.append(f"it names {found.wheel.sha256}, the wheel has {wheel[1]}")
+    for kind in ("statement", "provenance"):
+        data, named = getattr(files, kind), found.wheel.evidence.get(kind)
+        if (named.sha256 if named else None) != (sha256_of(data) if data is not None else None):
+            wrong.append(f"what lies beside the wheel as its {kind} is not what it names")
+    about = f"release {found.release}"
+    return outcome("release", f"{about}: {'; '.join(wrong)}" if wrong else "", f"{about} names it")
+
+
+def _lock(args: Args, context: Context, inside: "Embedded | None") -> "Check":
+    """Compare the inputs that the wheel names with those of the catalogue's lock."""
+    from kvpack.publish.attest_checks import Check, outcome
+
+    if args.recipe is None:
+        return Check("lock", "not checked", "no --recipe was given")
+    if inside is None:
+        return Check("lock", "not checked", "the wheel carries no action: not built by kvpack")
+    try:
+        locked, differs = _locked(context, args.recipe, inside.document)
+    except (LockMissing, CatalogueError, TargetUnavailable) as error:
+        return Check("lock", "not checked", error.what)
+    except (LockInvalid, LockDrift) as error:
+        return Check("lock", "failed", error.what)
+    wrong = ""
+    if inside.lock_digest != f"sha256:{locked}":
+        wrong = f"lock/{args.recipe}.toml names other inputs: {differs}"
+    return outcome("lock", wrong, f"lock/{args.recipe}.toml names the same inputs")
+
+
+def _locked(context: Context, name: str, action: dict[str, Any]) -> tuple[str, str]:
+    """Digest of a target's slice of the lock, and the first difference to an action."""
+    from kvpack.build.key import first_difference, lock_digest
+    from kvpack.cli.select import plan_for, read_checked_lock
+    from kvpack.lock.check import Slicer
+    from kvpack.recipe.expand import matrix
+    from kvpack.recipe.load import load_recipe
+
+    recipe = load_recipe(context.catalogue, name)
+    said, of = action.get("target") or {}, action.get("recipe") or {}
+    targets = [
+        one
+        for one in (
+            matrix(recipe, context.roots, str(of.get("version")))
+            if of.get("name") == name and of.get("version") in recipe.versions
+            else ()
+        )
+        if (one.python_tag, one.glibc, one.arch, one.accelerator)
+        == tuple(said.get(axis) for axis in ("python", "glibc", "arch", "accelerator"))
+    ]
+    if not targets:
+        raise TargetUnavailable(f"recipe {name} offers no such target")
+    plan = plan_for(context, recipe, Slicer(recipe, read_checked_lock(context, recipe)), targets[0])
+    found = first_difference({"lock": action.get("lock")}, {"lock": plan.action["lock"]})
+    return lock_digest(plan.inputs), found or ""
+
+
+# -- places ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _place(named: str, context: Context) -> "Iterator[Place]":
+    from kvpack.cli.verify_places import local, remote
+
+    if "://" in named:
+        if context.options.offline and not named.startswith("file:"):
+            raise OfflineMissing(f"{named} cannot be read with --offline")
+        with context.store.scratch("verify") as folder:
+            yield remote(named, folder, context)
+    else:
+        path = Path(named)
+        if not path.is_file():
+            raise FetchFailed(f"{named}: no such file", hint="name a wheel, or a URL")
+        yield local(path)

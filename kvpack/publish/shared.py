@@ -1,0 +1,187 @@
+"""Results of builds in object storage, by action key: what one machine built, others need not.
+
+::
+
+    shared/actions/<key>.json               a Result: which wheel the key gave, and its audit
+    shared/blobs/sha256/ab/<digest>         the wheel
+
+Both are create-only: of two machines that build one key at once, the first writer wins. What is
+read is never believed: bytes by their digest, the wheel by the action inside it. Whoever may write
+there can still put a wheel with a true action and false code: only trusted machines may.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from kvpack.base import Sha256, Text, Value
+from kvpack.build.model import BuildPlan
+from kvpack.errors import ToolFailed
+from kvpack.publish.attest import embedded
+from kvpack.publish.envelope import strict_object
+from kvpack.publish.model import Document, Stored
+from kvpack.publish.storage import compare, immutable, stored
+from kvpack.tools.files import canonical_json, sha256_of
+from kvpack.tools.stored import Changed, Exists, Missing, Objects, Version
+
+ACTIONS = "shared/actions/"
+LIMIT = 16 << 20
+"""Bytes of a result."""
+
+
+class Poisoned(Exception):
+    """A shared result cannot be used; why."""
+
+
+class Verdict(Value):
+    """What the audit said where the wheel was built."""
+
+    name: Text
+    """Under which rules: a verdict of other rules says nothing here."""
+    report: dict[str, Any]
+
+
+class Result(Document):
+    """What a key gave."""
+
+    result_schema: Literal[1] = Field(default=1, alias="schema")
+    key: Sha256
+    file: Text
+    sha256: Sha256
+    size: int = Field(gt=0)
+    """Bytes."""
+    seconds: float
+    """How long the build took."""
+    made: int
+    """When it was built, seconds since 1970, by the clock of whoever built it."""
+    root: str | None = None
+    builder: str | None = None
+    """Whom provenance names as the builder."""
+    verdict: Verdict
+
+
+def action_path(key: str) -> str:
+    return f"{ACTIONS}{key}.json"
+
+
+def blob_path(digest: str) -> str:
+    return f"shared/blobs/sha256/{digest[:2]}/{digest}"
+
+
+def known_keys(objects: Objects) -> set[str]:
+    """All keys that have a result."""
+    found = (stat.key.removeprefix(ACTIONS) for stat in objects.list(ACTIONS))
+    return {name.removesuffix(".json") for name in found}
+
+
+# -- taking ---------------------------------------------------------------------------------------
+
+
+def read(data: bytes, plan: BuildPlan) -> Result:
+    """Read a result and hold it to the plan that it is to be used for.
+
+    :raises Poisoned: if it is not one of this key.
+    """
+    try:
+        if len(data) > LIMIT:
+            raise Poisoned(f"its record has {len(data)} bytes")
+        found = Result.model_validate(strict_object(data, "its record"))
+    except (ValidationError, ValueError) as error:
+        raise Poisoned(f"its record cannot be read: {str(error).splitlines()[0]}") from None
+    if found.key != plan.key:
+        raise Poisoned(f"its record is that of the key {found.key[:12]}")
+    name = re.sub(r"[-_.]+", "_", plan.distribution).lower()
+    if not re.fullmatch(
+        rf"{re.escape(f'{name}-{plan.version}')}-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+\.whl",
+        found.file,
+    ):
+        raise Poisoned(f"its record names {found.file!r}, which is no wheel of this target")
+    return found
+
+
+def download(objects: Objects, result: Result, target: Path) -> None:
+    """Write the wheel's bytes, no more of them than the record says.
+
+    :raises Poisoned: if they are not those of the record.
+    :raises StorageFailed: if the storage does not answer to the end.
+    """
+    digest, size = hashlib.sha256(), 0
+    try:
+        with target.open("wb") as stream:
+            for chunk in objects.chunks(blob_path(result.sha256)):
+                size += len(chunk)
+                if size > result.size:
+                    break
+                digest.update(chunk)
+                stream.write(chunk)
+    except Missing:
+        raise Poisoned("its wheel is not there") from None
+    if size != result.size:
+        count = f"more than {result.size}" if size > result.size else str(size)
+        raise Poisoned(f"its wheel has {count} bytes, its record says {result.size}")
+    if digest.hexdigest() != result.sha256:
+        raise Poisoned(f"its wheel has the sha256 {digest.hexdigest()[:16]}…, not that of its name")
+
+
+def check_wheel(wheel: Path, plan: BuildPlan, bill: bytes) -> None:
+    """Hold the evidence inside a wheel to what its build was ordered to put there, byte for byte.
+
+    :param bill: the bill of materials that the plan gives.
+    :raises Poisoned: if it was made by another action, or by none.
+    """
+    try:
+        inside = embedded(wheel)
+    except ToolFailed as error:
+        raise Poisoned(error.what) from None
+    if inside is None:
+        raise Poisoned("its wheel carries no action")
+    if inside.action != canonical_json(plan.action) or inside.key != plan.key:
+        raise Poisoned(f"its wheel was made for the key {sha256_of(inside.action)[:12]}")
+    if inside.lock_digest != f"sha256:{sha256_of(canonical_json(plan.action['lock']))}":
+        raise Poisoned("its wheel names another lock")
+    if inside.bill != bill:
+        raise Poisoned("its wheel has another bill of materials")
+
+
+# -- giving ---------------------------------------------------------------------------------------
+
+
+def give(
+    objects: Objects, result: Result, wheel: Path, *, instead_of: Version | None = None
+) -> bool:
+    """Write a result, the wheel before the record that promises it.
+
+    :param objects: a storage whose conditions hold (``storage.guarded``).
+    :param instead_of: the version of a record that was found to be poisoned.
+    :returns: whether the record is this one; else another machine was first.
+    """
+    _put_blob(objects, stored(blob_path(result.sha256), wheel), wheel)
+    path, data = action_path(result.key), result.text()
+    try:
+        if instead_of is None:
+            objects.create(path, data, immutable(path))
+        else:
+            objects.swap(path, data, immutable(path), instead_of)
+    except (Exists, Changed):
+        found = objects.get(path)  # perhaps an earlier try of one's own, whose answer was lost
+        return found is not None and found.data == data
+    return True
+
+
+def _put_blob(objects: Objects, wanted: Stored, wheel: Path) -> None:
+    """Make the bytes be there; what is there under their digest but is not them, is replaced."""
+    for _ in range(3):
+        wrong, stat = compare(objects, wanted)
+        if wrong is None:
+            return
+        try:
+            if stat is None:
+                objects.create(wanted.path, wheel, immutable(wanted.path))
+            else:
+                whole = wheel.read_bytes()
+                objects.swap(wanted.path, whole, immutable(wanted.path), stat.version)
+        except (Exists, Changed):
+            continue

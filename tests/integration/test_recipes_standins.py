@@ -1,0 +1,300 @@
+"""The real recipes of Mooncake and MoRI, end to end, on the stand-ins of their sources.
+
+What differs from the catalogue: where github.com is (``kvpack.toml``), and the hash of the commit
+that is cherry-picked. The MoRI stand-in gets a stand-in of ROCm too. Then each switch is flipped,
+and exactly its proof must fail.
+"""
+
+import json
+import shutil
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gitserver import served
+from tests.integration.conftest import CHECKOUT, Answer, Kvpack
+from tests.standins.make import PATCHES, Repository, make_repository
+
+pytestmark = pytest.mark.integration
+UPSTREAM_FIX = "658297c4d9d1f047a26e86fb3c646965c80b3c72"
+OLD, NEW = "0.3.10.post2", "0.3.14"
+ROCM = """\
+toolkit = { rocm7 = [] }
+environment = { ROCM_PATH = "/opt/rocm" }
+steps = ["sh tools/make-hip-standin /opt/rocm"]
+"""
+"""The stand-in of ROCm, made before the build: no lock can name the real one."""
+
+
+@dataclass(frozen=True)
+class World:
+    """A catalogue that is locked against a server of stand-ins."""
+
+    kvpack: Kvpack
+    mooncake: Repository
+
+    def changed(self, folder: Path, recipe: str, *changes: tuple[str, str]) -> Kvpack:
+        """kvpack on a copy of the catalogue in which texts of one recipe are others."""
+        root = folder / "catalogue"
+        shutil.copytree(self.kvpack.root, root)
+        path = root / "recipes" / f"{recipe}.toml"
+        text = path.read_text()
+        for old, new in changes:
+            assert text.count(old) == 1, f"{old!r} is in the recipe {text.count(old)} times"
+            text = text.replace(old, new)
+        path.write_text(text)
+        return self.kvpack.with_root(root)
+
+
+@pytest.fixture(scope="module")
+def world(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    forge, root = (tmp_path_factory.mktemp(name) for name in ("forge", "catalogue"))
+    mooncake, _ = (make_repository(name, forge) for name in ("mooncake", "mori"))
+    (root / "recipes").mkdir()
+    recipe = (CHECKOUT / "recipes" / "mooncake.toml").read_text()
+    fix = mooncake.commits["address-range"]
+    assert recipe.count(UPSTREAM_FIX) == 1
+    (root / "recipes" / "mooncake.toml").write_text(recipe.replace(UPSTREAM_FIX, fix))
+    recipe = (CHECKOUT / "recipes" / "mori.toml").read_text()
+    assert recipe.count("\n[build]\n") == 1
+    (root / "recipes" / "mori.toml").write_text(recipe.replace("[build]\n", f"[build]\n{ROCM}"))
+    with served(forge) as base:
+        mirror = f'[registries.git.mirrors]\n"https://github.com/" = ["{base}/"]\n'
+        (root / "kvpack.toml").write_text(mirror)
+        kvpack = Kvpack(root, shared_store)
+        kvpack("lock").ok()
+        yield World(kvpack, mooncake)
+
+
+def build(kvpack: Kvpack, out: Path, *words: str) -> Answer:
+    """Build, with the compiler's results of other tests: they decide no byte."""
+    cache = kvpack.store / "ccache-of-standins"
+    return kvpack("--json", "build", *words, "--out", str(out), "--compiler-cache", str(cache))
+
+
+def report(answer: Answer) -> dict[str, Any]:
+    """The audit's report beside the one wheel that was built."""
+    (target,) = answer.ok().json["targets"]
+    path = Path(target["wheel"])
+    found: dict[str, Any] = json.loads(path.with_name(f"{path.name}.audit.json").read_text())
+    return found
+
+
+def shown(answer: Answer) -> dict[str, object]:
+    """What each proof says: its value, else whether it holds."""
+    return {one["id"]: one["value"] or one["holds"] for one in report(answer)["proofs"]}
+
+
+ALWAYS: dict[str, object] = {
+    "io-uring": True, "store": True, "etcd": False, "executables-pie": True, "tag-kept": True,
+}  # fmt: skip
+MOONCAKE: dict[tuple[str, str], dict[str, object]] = {
+    (NEW, "--cpu"): {**ALWAYS, "cuda-free": True, "mnnvl": False, "dmabuf": False},
+    (OLD, "--cpu"): {**ALWAYS, "cuda-free": True, "mnnvl": False, "dmabuf": False},
+    (NEW, "--cuda=13"): {
+        **ALWAYS, "dmabuf": True, "address-range": True, "vmm-range": True, "mnnvl": True,
+        "intra-nvlink": True, "peermem-switch": "run-time", "cuda-major": "13",
+    },
+    (OLD, "--cuda=13"): {
+        **ALWAYS, "dmabuf": True, "address-range": True, "vmm-range": False, "mnnvl": True,
+        "intra-nvlink": False, "peermem-switch": "build-off", "cuda-major": "13",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "accelerator"), MOONCAKE)
+def test_mooncake_is_what_its_recipe_says(
+    world: World, tmp_path: Path, version: str, accelerator: str
+) -> None:
+    words = ("mooncake", "--version", version, accelerator, "--python=3.11", "--glibc=2.36")
+    done = build(world.kvpack, tmp_path, *words)
+    found, expected = shown(done), MOONCAKE[version, accelerator]
+    assert {name: found[name] for name in expected} == expected
+    facts = report(done)["facts"]
+    assert facts["commit"] == (world.mooncake.tags["v0.3.14"][:7] if version == NEW else None)
+    suffix = "non_cuda" if accelerator == "--cpu" else "cuda13"
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith(f"mooncake_transfer_engine_{suffix}-{version}+kvp.")
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.partition("/")[0] for name in archive.namelist()}
+    assert f"mooncake_transfer_engine_{suffix}.libs" in tops
+
+
+def test_mooncake_again_gives_the_same_bytes(world: World, tmp_path: Path) -> None:
+    done = build(world.kvpack, tmp_path, "mooncake", "--cuda=13", "--rebuild").ok()
+    assert done.json["targets"][0]["rebuild"]["identical"]
+
+
+FLIPS = {
+    "mnnvl": (NEW, "USE_MNNVL", {"mnnvl"}),
+    "mnnvl of the old one": (OLD, "USE_MNNVL", {"mnnvl"}),
+    "intra-nvlink": (NEW, "USE_INTRA_NVLINK", {"intra-nvlink"}),
+    "etcd": (NEW, "STORE_USE_ETCD", {"etcd"}),
+    # Registering through nvidia-peermem, it has no dma-buf path, and so no fix of it.
+    "peermem": (OLD, "WITH_NVIDIA_PEERMEM", {"peermem-switch", "dmabuf", "address-range"}),
+}
+
+
+def failed(answer: Answer, code: int) -> dict[str, Any]:
+    """What is told of the one target that failed."""
+    assert answer.code == code, f"exit {answer.code}\n{answer.out}\n{answer.err}"
+    (target,) = answer.json["targets"]
+    found: dict[str, Any] = target
+    return found
+
+
+def missed(answer: Answer) -> set[str]:
+    """The proofs that failed the audit; nothing else may have."""
+    faults = failed(answer, 50)["faults"]
+    assert all(fault["place"].endswith("[prove]") for fault in faults), faults
+    return {fault["message"].partition(":")[0] for fault in faults}
+
+
+@pytest.mark.parametrize("name", FLIPS)
+def test_a_flipped_option_fails_its_proof(world: World, tmp_path: Path, name: str) -> None:
+    version, variable, proofs = FLIPS[name]
+    text = (world.kvpack.root / "recipes" / "mooncake.toml").read_text()
+    table = next(part for part in text.split("\n\n") if f'cmake = "{variable}"' in part)
+    was_on = "per-accelerator" in table
+    flipped = table.replace("cuda13 = true", "cuda13 = false")
+    flipped = flipped if was_on else table.replace("default = false", "default = true")
+    assert flipped != table
+    kvpack = world.changed(tmp_path, "mooncake", (table, flipped))
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--version", version, "--cuda=13")
+    assert missed(done) == proofs
+    assert not (tmp_path / "dist").exists()
+
+
+def test_programs_that_are_not_pie_fail_their_proof(world: World, tmp_path: Path) -> None:
+    kvpack = world.changed(tmp_path, "mooncake", ('default = "-pie"', 'default = "-no-pie"'))
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--version", OLD, "--cuda=13")
+    assert missed(done) == {"executables-pie"}
+
+
+def test_without_its_patch_the_fix_is_not_there(world: World, tmp_path: Path) -> None:
+    text = (world.kvpack.root / "recipes" / "mooncake.toml").read_text()
+    patch = next(part for part in text.split("\n\n") if part.startswith("[[patches]]"))
+    kvpack = world.changed(tmp_path, "mooncake", (patch, ""))
+    kvpack("lock", "mooncake").ok()
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--version", OLD, "--cuda=13")
+    assert missed(done) == {"address-range"}
+
+
+NO_URING = ("steps = [", 'steps = ["rm /usr/include/liburing.h",')
+
+
+def test_io_uring_is_never_left_out_without_a_word(world: World, tmp_path: Path) -> None:
+    kvpack = world.changed(tmp_path, "mooncake", NO_URING)
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--cpu")
+    error = failed(done, 44)
+    assert "io_uring: Disabled" in error["what"]
+    assert "no liburing" in error["cause"]
+
+
+@pytest.mark.parametrize("version", [NEW, OLD])
+def test_without_liburing_its_proof_fails(world: World, tmp_path: Path, version: str) -> None:
+    """Where the log's line is not refused, the wheel itself tells."""
+    unrefused = ("log = 'io_uring: Disabled'", "log = 'a line that no log has'")
+    kvpack = world.changed(tmp_path, "mooncake", NO_URING, unrefused)
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--version", version, "--cpu")
+    assert missed(done) == {"io-uring"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ('cmake = "WITH_NVIDIA_PEERMEM"\nwhen = "<0.3.11"', 'cmake = "WITH_NVIDIA_PEERMEM"'),
+        ("-DBUILD_UNIT_TESTS=OFF", "-DBUILD_UNIT_TESTS=OFF -DWITH_NVIDIA_PEERMEM=OFF"),
+    ],
+    ids=["option", "step"],
+)
+def test_the_switch_that_went_away_cannot_be_ignored(
+    world: World, tmp_path: Path, change: tuple[str, str]
+) -> None:
+    kvpack = world.changed(tmp_path, "mooncake", change)
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--cpu")
+    what = failed(done, 44)["what"]
+    assert "CMake ignored the option" in what
+    assert "WITH_NVIDIA_PEERMEM" in what
+
+
+def test_a_source_that_does_not_know_its_commit_fails(world: World, tmp_path: Path) -> None:
+    kvpack = world.changed(tmp_path, "mooncake", ("git-head = true", "git-head = false"))
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--cpu")
+    (fault,) = failed(done, 50)["faults"]
+    assert fault["message"].startswith("its files name no commit, the lock says ")
+
+
+DEFAULT = """
+[[patches]]
+id = "peermem-default"
+file = "peermem-default-off.patch"
+when = ">=0.3.11"
+why = "GPU memory is registered through dma-buf"
+"""
+DEFAULT_PROOF = """
+[[prove]]
+id = "peermem-default"
+summary = "the stand-in registers through dma-buf by default"
+file = "mooncake/engine*.so"
+has-string = "stand-in: dma-buf by default"
+expect = [{ when = ">=0.3.11", is = true }]
+"""
+
+
+@pytest.mark.parametrize("patched", [True, False])
+def test_the_default_of_the_run_time_can_be_patched(
+    world: World, tmp_path: Path, *, patched: bool
+) -> None:
+    """In the stand-in: the text of upstream's tag is not known, so the catalogue has no patch."""
+    more = DEFAULT_PROOF + (DEFAULT if patched else "")
+    kvpack = world.changed(tmp_path, "mooncake", ("[identity]", f"{more}\n[identity]"))
+    folder = kvpack.root / "patches" / "mooncake"
+    folder.mkdir(parents=True)
+    shutil.copy(PATCHES / "mooncake" / "peermem-default-off.patch", folder)
+    kvpack("lock", "mooncake").ok()
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--cuda=13")
+    if patched:
+        assert shown(done)["peermem-default"] is True
+    else:
+        assert missed(done) == {"peermem-default"}
+
+
+def test_mori_is_what_its_recipe_says(world: World, tmp_path: Path) -> None:
+    done = build(world.kvpack, tmp_path, "mori", "--python=3.11", "--glibc=2.36", "--rocm=7")
+    assert shown(done) == {
+        "rocm-version": "7.2.4", "rocm-major": "7", "own-rpc": True, "verbs": "run-time",
+        "cco": True, "nic-from-host": True, "tag-kept": True,
+    }  # fmt: skip
+    facts = report(done)["facts"]
+    assert facts["needed-from-host"] == ["libamdhip64.so.7", "libnuma.so.1", "libpci.so.3"]
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith("amd_mori-1.2.4+kvp.")
+
+
+STEPS = 'steps = ["sh tools/make-hip-standin /opt/rocm"'
+NO_CYTHON = (STEPS, f"{STEPS}, \"sed -i 's/from Cython/from NoCython/' setup.py\"")
+
+
+def test_mori_never_loses_its_cython_part_without_a_word(world: World, tmp_path: Path) -> None:
+    """Hidden only from setup.py: of a requirement that is gone, the front end tells itself."""
+    kvpack = world.changed(tmp_path, "mori", NO_CYTHON)
+    error = failed(build(kvpack, tmp_path / "dist", "mori"), 44)
+    assert "Cython not found" in error["what"]
+    assert "mori.cco.cco" in error["cause"]
+    unrefused = ("log = '(?i)\\bcython", "log = 'no log has this")
+    (tmp_path / "again").mkdir()
+    kvpack = world.changed(tmp_path / "again", "mori", NO_CYTHON, unrefused)
+    assert missed(build(kvpack, tmp_path / "dist", "mori")) == {"cco"}
+
+
+def test_moris_version_is_the_recipes(world: World, tmp_path: Path) -> None:
+    """Neither git nor the fallback of setuptools_scm decides it."""
+    wrong = ('default = "1.2.4"\nenv = "SETUPTOOLS_SCM', 'default = "0.1.0"\nenv = "SETUPTOOLS_SCM')
+    kvpack = world.changed(tmp_path, "mori", wrong)
+    done = build(kvpack, tmp_path / "dist", "mori")
+    assert "the source builds version 0.1.0, not 1.2.4" in failed(done, 42)["cause"]
