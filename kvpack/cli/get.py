@@ -146,7 +146,7 @@ def _deliver(args: Args, found: "list[Offer]", context: Context) -> None:
         return
     console.table(["wheel", "accelerator", "size", "sha256"], _rows(found))
     there = len(found) - len(fresh)
-    console.print(f"{len(fresh)} wheels in {args.out}" + (f", {there} were there" if there else ""))
+    console.print(f"{len(fresh)} new in {args.out}" + (f", {there} were there" if there else ""))
 
 
 def _emit(args: Args, found: "list[Offer]", places: tuple[str, ...], context: Context) -> None:
