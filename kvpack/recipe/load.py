@@ -54,7 +54,9 @@ def find_catalogue(start: Path, *, explicit: bool = False) -> Catalogue:
     """
     folders = [start] if explicit else [start, *start.parents]
     for folder in folders:
-        if (folder / "recipes").is_dir():
+        recipes = folder / "recipes"
+        # Above the start, a folder of that name alone is too weak a sign: any tool may make one.
+        if recipes.is_dir() and (folder == start or any(recipes.glob("*.toml"))):
             return Catalogue(folder)
     raise CatalogueError(
         f"no catalogue at {start}" + ("" if explicit else " or in a folder above it"),

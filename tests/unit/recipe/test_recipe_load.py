@@ -350,3 +350,13 @@ def test_places_outside_the_catalogue_are_shown_whole(tiny: Tiny) -> None:
 def test_the_tiny_recipe_has_every_table() -> None:
     tables = ("distribution", "versions", "targets", "options", "patches", "build", "audit")
     assert all(f"[{name}" in TINY for name in tables)
+
+
+def test_a_folder_named_recipes_above_is_no_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "below").mkdir()
+    with pytest.raises(CatalogueError):
+        find_catalogue(tmp_path / "below")
+    assert find_catalogue(tmp_path).root == tmp_path
+    (tmp_path / "recipes" / "a.toml").write_text("", encoding="utf-8")
+    assert find_catalogue(tmp_path / "below").root == tmp_path
