@@ -73,8 +73,12 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def copied_store(store: Path, target: Path, *, roots: bool = True) -> Path:
-    """A store with the same inputs and builder roots, but no results."""
-    for kind in ("blobs", "engine", *(["roots"] if roots else [])):
+    """A store with the same inputs and builder roots, but no results.
+
+    Blobs are linked, not copied: they are gigabytes by then, and nothing writes into one in place.
+    """
+    shutil.copytree(store / "blobs", target / "blobs", copy_function=os.link)
+    for kind in ("engine", *(["roots"] if roots else [])):
         shutil.copytree(store / kind, target / kind)
     return target
 
