@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -147,7 +148,14 @@ FAULTY: dict[str, tuple[Reply | None, bool, str]] = {
     "wrong": (Reply(body=WRONG), False, f"expected sha256 {sha(BODY)}, found {sha(WRONG)}"),
     "short": (Reply(body=b"<html>"), False, f"found {sha(b'<html>')}"),
     "long": (Reply(body=BODY + b"x"), False, "a longer body"),
+    # The surplus comes alone, after bytes that have the right digest.
+    "long-later": (
+        Reply(body=BODY + b"x", before=lambda: time.sleep(0.05)),
+        False,
+        "a longer body",
+    ),
 }
+ANSWERED_WRONGLY = {"wrong", "short", "long", "long-later"}
 
 
 @pytest.mark.parametrize("kind", FAULTY)
@@ -162,7 +170,7 @@ def test_every_failure_leads_to_the_next_mirror(
     get([wanted], store, mirrors(first, other.url), ears)
     assert store.read(wanted.sha256) == BODY
     assert other.count("/" + wanted.place) >= 1
-    assert bool(ears.warnings) == (kind in {"wrong", "short", "long"})
+    assert bool(ears.warnings) == (kind in ANSWERED_WRONGLY)
 
 
 @pytest.mark.parametrize("kind", FAULTY)
@@ -173,7 +181,7 @@ def test_when_no_mirror_has_it_the_error_says_why(
     wanted = deb(BODY)
     url = (gone() if reply is None else upstream.url) + "/" + wanted.place
     upstream.put("/" + wanted.place, reply or b"")
-    wrong = kind in {"wrong", "short", "long"}
+    wrong = kind in ANSWERED_WRONGLY
     ears = Ears()
     with pytest.raises(DigestMismatch if wrong else FetchFailed) as caught:
         get([wanted], store, mirrors(url.removesuffix("/" + wanted.place)), ears)
