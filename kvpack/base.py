@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from kvpack import names
 from kvpack.errors import Fault
@@ -38,6 +38,18 @@ Glibc = Annotated[str, StringConstraints(pattern=names.GLIBC_PATTERN)]
 PythonVersion = Annotated[str, StringConstraints(pattern=names.PYTHON_PATTERN)]
 Name = Annotated[str, StringConstraints(pattern=names.NAME_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+def _debian_package(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", text) or text.endswith("-"):
+        raise ValueError(
+            f"{text!r} is not the name of a Debian package: lower-case letters, digits, '+', '-', "
+            "'.' (Debian policy 5.6.7); options, versions and patterns are not taken"
+        )
+    return text
+
+
+DebianPackage = Annotated[str, AfterValidator(_debian_package)]
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], place: str) -> list[Fault]:

@@ -7,6 +7,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import cache
 from typing import NewType
 
 Sha256 = NewType("Sha256", str)
@@ -44,6 +45,7 @@ class Accelerator(StrEnum):
     ROCM7 = "rocm7"
 
 
+@cache
 def version_key(text: str) -> tuple[int, ...]:
     """Order dotted numbers as numbers: ``2.9`` < ``2.39``.
 
@@ -80,3 +82,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     if guess:
         return f"did you mean {guess!r}?"
     return f"known here: {', '.join(choices)}" if choices else "none is known here"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from kvpack.audit import elf_checks, layout, policy
+from kvpack.audit.licences import licence
 from kvpack.audit.model import (
     AuditReport,
     ElfFile,
@@ -245,6 +246,7 @@ CHECKS: tuple[Check, ...] = (
     grafted,
     ownership,
     startup,
+    licence,
     elf_checks.search_paths,
     elf_checks.reachable,
     elf_checks.programs,

@@ -15,6 +15,15 @@ _SCHEMES = {"scripts": "../../../bin", "data": "../../..", "headers": "../../../
 _SITE_PACKAGES = re.compile(r"(?:\.\./)+lib(?:64)?/python3(?:\.\d+)?t?/(?:site|dist)-packages(/|$)")
 _ORIGIN = re.compile(r"^\$(?:ORIGIN|\{ORIGIN\})(?=/|$)")
 _EXTENSIONS = (".py", ".pyc", ".so", ".pyd")
+_LICENCE_TEXT = re.compile(
+    r"[^/]+\.dist-info/(?:licenses/.+|[^/]*(?:LICEN[SC]E|COPYING|NOTICE)[^/]*)", re.IGNORECASE
+)
+"""``licenses/`` (PEP 639), and where older back ends put them."""
+
+
+def licence_files(members: Iterable[str]) -> tuple[str, ...]:
+    """The members that hold licence texts, sorted."""
+    return tuple(sorted(one for one in members if _LICENCE_TEXT.fullmatch(one)))
 
 
 def installed(member: str) -> str:

@@ -29,6 +29,7 @@ class Metadata:
     version: str = ""
     requires_python: str | None = None
     requires: tuple[str, ...] = ()
+    licence: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
 
@@ -88,8 +89,17 @@ def parse_metadata(data: bytes) -> Metadata:
         version=(*singles["Version"], "")[0],
         requires_python=python,
         requires=requires,
+        licence=_licence(message),
         faults=tuple(faults),
     )
+
+
+def _licence(message: Message) -> tuple[str, ...]:
+    if expression := _all(message, "License-Expression"):
+        return expression
+    classified = [one for one in _all(message, "Classifier") if one.startswith("License ::")]
+    # License may hold the whole text.
+    return tuple(one.splitlines()[0] for one in (*_all(message, "License"), *classified) if one)
 
 
 def _bad_requirements(python: str | None, requires: tuple[str, ...]) -> Iterator[str]:

@@ -119,6 +119,10 @@ class WheelFacts(Value):
     requires_python: str | None = None
     requires: tuple[str, ...] = ()
     """``Requires-Dist``, as written."""
+    licence: tuple[str, ...] = ()
+    """``License-Expression`` (PEP 639), else ``License`` and the licence classifiers."""
+    licence_files: tuple[str, ...] = ()
+    """Members that hold licence texts."""
     top_level: tuple[str, ...] = ()
     """Import names that it owns: packages and modules it puts into purelib or platlib."""
     console_scripts: tuple[str, ...] = ()

@@ -200,6 +200,7 @@ def _missed(
         if profiles and wanted is None and not prove.expectations:
             wanted = True
         met = proof.value == wanted if isinstance(wanted, str) else proof.holds is wanted
+        met = met or (prove.optional and proof.holds is None and not profiles)
         if wanted is None or met or not (held.own or profiles):
             continue
         yield Finding(

@@ -170,6 +170,8 @@ def _read(wheel: _Opened, prober: Prober | None) -> WheelFacts:
         size=wheel.path.stat().st_size,
         requires_python=about.requires_python,
         requires=about.requires,
+        licence=about.licence,
+        licence_files=layout.licence_files(files),
         top_level=layout.top_level(files),
         console_scripts=_console_scripts(wheel),
         elf=elf,

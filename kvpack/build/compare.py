@@ -1,6 +1,7 @@
 """Where two builds of one key differ, and what kind of difference it is."""
 
 import re
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,47 @@ def compare_wheels(first: Path, second: Path) -> list[Difference]:
         if not found and order != [info.filename for info in two.infolist()]:
             found.append(Difference("(archive)", "order", "the members stand in another order"))
     return found or [Difference("(archive)", "container", "same members, other compression")]
+
+
+def compare_libraries(first: Path, second: Path) -> list[Difference]:
+    """Every difference between two native libraries (canonical tars); empty if the same bytes."""
+    if first.read_bytes() == second.read_bytes():
+        return []
+    with tarfile.open(first) as one, tarfile.open(second) as two:
+        here, there = ({info.name: info for info in tar} for tar in (one, two))
+        found = [
+            difference
+            for name in sorted(here.keys() | there.keys())
+            for difference in _in_tars(name, (one, here.get(name)), (two, there.get(name)))
+        ]
+    return found or [Difference("(archive)", "container", "same members, written otherwise")]
+
+
+_Member = tuple[tarfile.TarFile, tarfile.TarInfo | None]
+
+
+def _in_tars(name: str, one: _Member, two: _Member) -> Iterator[Difference]:
+    (_, a), (_, b) = one, two
+    if a is None or b is None:
+        yield Difference(
+            name, "only in one", f"only in the {'first' if b is None else 'second'} build"
+        )
+        return
+    if a.type != b.type:
+        yield Difference(name, "kind", f"{_kind(a)} and {_kind(b)}")
+        return
+    if a.linkname != b.linkname:
+        yield Difference(name, "link", f"to {a.linkname} and to {b.linkname}")
+        return
+    if a.mode != b.mode:
+        yield Difference(name, "mode", f"{a.mode:o} and {b.mode:o}")
+    before, after = (tar.extractfile(name) if a.isfile() else None for tar, _ in (one, two))
+    if before and after and (pair := (before.read(), after.read()))[0] != pair[1]:
+        yield _content(name, *pair)
+
+
+def _kind(info: tarfile.TarInfo) -> str:
+    return "a folder" if info.isdir() else "a link" if info.issym() else "a file"
 
 
 def _members(one: zipfile.ZipFile, two: zipfile.ZipFile) -> Iterator[Difference]:

@@ -16,6 +16,9 @@ _NOT_USED = "Manually-specified variables were not used by the project"
 _CONFIGURED = re.compile(r"Configuring done|Build files have been written to")
 """CMake's words when it has read the options (cmGlobalGenerator)."""
 _UNKNOWN = re.compile(r"(?:ERROR|WARNING): Unknown options?: (.+)$")
+_UNRECOGNIZED = re.compile(r"configure: WARNING: unrecognized options?: (.+)$")
+"""Of autoconf (``_AC_ENABLE_AND_WITH``); it goes on as if nothing had been asked for."""
+_SWITCH = re.compile(r"(?<![\w-])--(without|with|enable|disable)-([\w.+-]*\w)")
 _VARIABLE = re.compile(r"\w[\w.:-]*")
 _IN_STEPS = re.compile(r"(?<![\w-])-D\s*([A-Za-z_]\w*)(?::\w+)?=")
 
@@ -52,6 +55,20 @@ def unknown_options(lines: Iterable[str]) -> set[str]:
     }
 
 
+def unrecognized_options(lines: Iterable[str]) -> set[str]:
+    """The options that ``configure`` does not know: ``with-cuda``, also where it was negated."""
+    told = (match[1] for line in lines if (match := _UNRECOGNIZED.search(line)))
+    return _switches("\n".join(told))
+
+
+def _switches(text: str) -> set[str]:
+    """``--without-cuda --enable-mt`` -> ``with-cuda``, ``enable-mt``."""
+    return {
+        f"{'with' if kind.startswith('with') else 'enable'}-{name}"
+        for kind, name in _SWITCH.findall(text)
+    }
+
+
 def ignored(plan: BuildPlan, lines: Sequence[str], log: Path) -> OptionIgnored | None:
     """The error of a build whose log shows that an option was ignored (promise 7).
 
@@ -71,6 +88,11 @@ def ignored(plan: BuildPlan, lines: Sequence[str], log: Path) -> OptionIgnored |
         return _error(plan, ("CMake", found), log, why)
     if found := _named({**steps, **by_meson}, unknown):
         return _error(plan, ("meson", found), log, f"version {target.version} has no such option")
+    by_configure = {name: str(one.configure) for name, (one, _) in mine.items() if one.configure}
+    named = {name: name for name in _switches("\n".join(commands_of(plan)))}
+    if found := _named({**named, **by_configure}, unrecognized_options(lines)):
+        why = f"version {target.version} has no such option"
+        return _error(plan, ("configure", found), log, why)
     return None
 
 

@@ -5,12 +5,14 @@ input. What only judges the wheel (allow-lists, import checks) is not in it eith
 audits the stored wheel again, it does not rebuild it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+from kvpack.build.prefix import LAYER
 from kvpack.build.root import GENERATOR
 from kvpack.build.stamp import STAMP
 from kvpack.build.toolkit import toolkit_data
-from kvpack.lock.model import Inputs
+from kvpack.lock.model import Inputs, LockedRoot
 from kvpack.lock.source import BuildSource, DirtyTree, LockedGit
 from kvpack.names import Sha256
 from kvpack.recipe.model import Recipe, Target
@@ -50,20 +52,48 @@ def lock_slice(inputs: Inputs) -> dict[str, Any]:
             "id": inputs.root.id,
             "image": inputs.root.image,
             # A list: of a path in two packages, the first one's bytes count.
-            "packages": [f"{d.name} {d.version} {d.sha256}" for d in inputs.root.packages],
+            "packages": _packages(inputs.root),
             "tools": {wheel.file: wheel.sha256 for wheel in inputs.root_tools},
         },
         **({"toolkit": {w.file: w.sha256 for w in inputs.toolkit}} if inputs.toolkit else {}),
     }
 
 
-def action(recipe: Recipe, inputs: Inputs, roots: Roots) -> dict[str, Any]:
-    """The document that the key is the digest of. It travels inside the wheel."""
+class _Packages(list[str]):
+    """The packages of a root, with their canonical JSON: most of an action, the same in many."""
+
+    def __init__(self, root: LockedRoot) -> None:
+        super().__init__(f"{deb.name} {deb.version} {deb.sha256}" for deb in root.packages)
+        self.root, self.json = root, canonical_json(self)
+
+
+_PACKAGES: dict[int, _Packages] = {}
+"""By the id of the root, which they hold: so the id stays its own."""
+
+
+def _packages(root: LockedRoot) -> _Packages:
+    if id(root) not in _PACKAGES:
+        _PACKAGES[id(root)] = _Packages(root)
+    return _PACKAGES[id(root)]
+
+
+def action(
+    recipe: Recipe,
+    inputs: Inputs,
+    roots: Roots,
+    libraries: Mapping[str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    """The document that the key is the digest of. It travels inside the wheel.
+
+    :param libraries: the actions of the native libraries that it is built with, by name. They are
+        in it whole, so that ``why`` can tell which of their inputs changed.
+    """
     target = inputs.target
     locked = lock_slice(inputs)
+    made_by = {"procedure": PROCEDURE, "root-generator": GENERATOR, "stamp": STAMP}
     return {
         "schema": ACTION_SCHEMA,
-        "kvpack": {"procedure": PROCEDURE, "root-generator": GENERATOR, "stamp": STAMP},
+        "kvpack": made_by | ({"library-layer": LAYER} if recipe.library or libraries else {}),
         "recipe": {
             "name": recipe.name,
             "version": target.version,
@@ -74,6 +104,7 @@ def action(recipe: Recipe, inputs: Inputs, roots: Roots) -> dict[str, Any]:
                     "cmake": option.cmake,
                     "env": option.env,
                     **({"meson": option.meson} if option.meson else {}),
+                    **({"configure": option.configure} if option.configure else {}),
                     "value": value,
                 }
                 for name, (option, value) in recipe.options_for(
@@ -99,6 +130,7 @@ def action(recipe: Recipe, inputs: Inputs, roots: Roots) -> dict[str, Any]:
         else {},
         **({"toolkit-data": toolkit_data(roots.toolkits)} if inputs.toolkit else {}),
         "lock": locked,
+        **({"libraries": dict(libraries)} if libraries else {}),
     }
 
 
@@ -110,9 +142,12 @@ def _preparation(recipe: Recipe, target: Target) -> dict[str, Any]:
     """
     build = recipe.build
     found = {
+        "prefix": recipe.library.prefix if recipe.library else None,
         "steps": recipe.commands_for(target.version, target.accelerator),
+        "repaired": recipe.repairs_for(target.version, target.accelerator),
         "package": build.package,
         "rename": build.rename,
+        "pure": build.pure,
         "git-head": build.git_head,
         "refuse": [one.log for one in build.refuse if one.fits(target.version, target.accelerator)],
     }
@@ -121,7 +156,18 @@ def _preparation(recipe: Recipe, target: Target) -> dict[str, Any]:
 
 def action_key(document: dict[str, Any]) -> Sha256:
     """sha256 of the canonical JSON of an action."""
+    locked = document["lock"]
+    packages = locked["root"]["packages"]
+    if isinstance(packages, _Packages):
+        root = {**locked["root"], "packages": _HOLE}
+        text = canonical_json({**document, "lock": {**locked, "root": root}})
+        if text.count(_HOLE_JSON) == 1:  # else somebody wrote the hole's own text
+            return sha256_of(text.replace(_HOLE_JSON, packages.json))
     return sha256_of(canonical_json(document))
+
+
+_HOLE = "\0packages"
+_HOLE_JSON = canonical_json(_HOLE)
 
 
 def lock_digest(inputs: Inputs) -> Sha256:
@@ -157,7 +203,10 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any
     return [(" ".join(path), before, after) for path, before, after in _differences(old, new, ())]
 
 
-_ORDER = ("schema", "recipe", "target", "lock", "source", "patches", "build-requires", "host-tools")
+_ORDER = (
+    *("schema", "recipe", "target", "libraries", "lock"),
+    *("source", "patches", "build-requires", "host-tools"),
+)
 
 
 def _differences(

@@ -22,6 +22,8 @@ class BuildPlan:
     """The project name that the wheel gets."""
     version: str
     """The version that the wheel gets, with its local part."""
+    libraries: "tuple[BuildPlan, ...]" = ()
+    """The native libraries that it is built with, by name; their actions are part of its own."""
 
     @property
     def cell(self) -> str:
@@ -52,6 +54,23 @@ class BuiltWheel:
     """How long the build took, when it was built."""
     hit: bool
     """Whether it was in the store before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltLibrary:
+    """A native library in the store: a canonical tar of what lies below its prefix."""
+
+    plan: BuildPlan
+    sha256: Sha256
+    size: int
+    """Bytes."""
+    seconds: float
+    hit: bool
+
+    @property
+    def file(self) -> str:
+        """``ucx-1.23.0+kvp.1a2b3c4d-debian-bookworm-x86_64-cuda13.tar``."""
+        return f"{self.plan.distribution}-{self.plan.version}-{self.plan.inputs.target.id}.tar"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,15 +16,22 @@ import tomlkit
 from kvpack.build.key import lock_digest
 from kvpack.build.model import BuildPlan, Workshop
 from kvpack.build.sbom import sbom
-from kvpack.build.steps import commands_of, git_head, options_of, steps_script
+from kvpack.build.steps import (
+    commands_of,
+    git_head,
+    options_of,
+    repaired_script,
+    repairs_of,
+    steps_script,
+)
 from kvpack.errors import PatchFailed
+from kvpack.tools.container import PROXIES
 from kvpack.tools.engine import Engine
 from kvpack.tools.files import canonical_json, place_file, sha256_file, sha256_of
 
 INPUTS = "kvpack-inputs"
 PATCH_MARK = "kvpack: patch failed:"
 LABEL = "kvpack.build"
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _SCRIPT_HEAD = "#!/bin/sh\nset -eu\n"
 
 
@@ -44,10 +51,7 @@ def lay_out(
         place_file(blob(wheel.sha256), inputs / "wheels" / wheel.file)
     lines = [f"{w.project}=={w.version} --hash=sha256:{w.sha256}\n" for w in plan.inputs.build]
     (inputs / "requirements.txt").write_text("".join(lines), encoding="utf-8")
-    for locked in plan.inputs.patches:
-        kept = patch(locked.file) if locked.file else blob(locked.sha256)
-        place_file(kept, inputs / "patches" / locked.name)
-        _check_patch(inputs / "patches" / locked.name, locked.sha256, plan)
+    patching = place_patches(plan, shop, blob, patch)
     evidence = inputs / "evidence"
     (evidence / "kvpack").mkdir(parents=True)
     (evidence / "sboms").mkdir()
@@ -56,7 +60,7 @@ def lay_out(
     (evidence / "kvpack" / "lock-digest").write_text(
         f"sha256:{lock_digest(plan.inputs)}\n", encoding="utf-8"
     )
-    document = sbom(plan.recipe, plan.inputs, plan.key)
+    document = sbom(plan.recipe, plan.inputs, plan.key, plan.libraries)
     (evidence / "sboms" / "kvpack.cdx.json").write_bytes(canonical_json(document))
     order = {
         "name": plan.distribution,
@@ -73,9 +77,34 @@ def lay_out(
     if commands_of(plan):
         steps = steps_script(plan, f"/project/{shop.source_folder}")
         (inputs / "steps.sh").write_text(steps, encoding="utf-8")
-    (inputs / "before-build.sh").write_text(_before_build(plan, shop), encoding="utf-8")
+    if repairs_of(plan):
+        text = repaired_script(plan, f"/project/{shop.source_folder}")
+        (inputs / "repaired.sh").write_text(text, encoding="utf-8")
+    before = _before_build(plan, shop, patching)
+    (inputs / "before-build.sh").write_text(before, encoding="utf-8")
     (inputs / "repair.sh").write_text(_repair(plan), encoding="utf-8")
     return project
+
+
+def place_patches(
+    plan: BuildPlan, shop: Workshop, blob: Callable[[str], Path], patch: Callable[[str], Path]
+) -> list[str]:
+    """Lay the patches out; the shell lines that apply them, without fuzz.
+
+    :raises PatchFailed: if a patch's bytes are not the locked ones.
+    """
+    folder, lines = shop.folder / "project" / INPUTS / "patches", []
+    for locked in plan.inputs.patches:
+        kept = patch(locked.file) if locked.file else blob(locked.sha256)
+        place_file(kept, folder / locked.name)
+        _check_patch(folder / locked.name, locked.sha256, plan)
+        quoted = shlex.quote(locked.name)
+        lines.append(
+            f"patch -d /project/{shop.source_folder} -p1 -F0 --batch --no-backup-if-mismatch "
+            f"-i /project/{INPUTS}/patches/{quoted} || "
+            f"{{ echo '{PATCH_MARK}' {quoted}; exit 1; }}"
+        )
+    return lines
 
 
 def _check_patch(path: Path, sha256: str, plan: BuildPlan) -> None:
@@ -88,18 +117,11 @@ def _check_patch(path: Path, sha256: str, plan: BuildPlan) -> None:
         )
 
 
-def _before_build(plan: BuildPlan, shop: Workshop) -> str:
-    """Install the locked build requirements, hashes checked by pip; patch without fuzz; prepare."""
+def _before_build(plan: BuildPlan, shop: Workshop, patching: list[str]) -> str:
+    """Install the locked build requirements, hashes checked by pip; patch; prepare."""
     install = "python -m pip install --quiet --no-index --no-deps --no-compile --require-hashes"
     where = f"--find-links /project/{INPUTS}/wheels -r /project/{INPUTS}/requirements.txt"
-    lines = [f"{install} {where}"]
-    for patch in plan.inputs.patches:
-        quoted = shlex.quote(patch.name)
-        lines.append(
-            f"patch -d /project/{shop.source_folder} -p1 -F0 --batch --no-backup-if-mismatch "
-            f"-i /project/{INPUTS}/patches/{quoted} || "
-            f"{{ echo '{PATCH_MARK}' {quoted}; exit 1; }}"
-        )
+    lines = [f"{install} {where}", *patching]
     build, source = plan.recipe.build, f"/project/{shop.source_folder}"
     lines += git_head(plan, source)
     if commands_of(plan):
@@ -112,16 +134,29 @@ def _before_build(plan: BuildPlan, shop: Workshop) -> str:
 
 def _repair(plan: BuildPlan) -> str:
     """auditwheel for exactly this floor, nothing of the host grafted; then the stamp."""
-    tag = plan.inputs.target.platform_tag
+    target = plan.inputs.target
     excluded = " ".join(
         f"--exclude {shlex.quote(name)}" for name in plan.recipe.audit.host_libraries
     )
-    return (
-        _SCRIPT_HEAD + "repaired=$(mktemp -d)\n"
-        f'auditwheel repair --plat {tag} --only-plat {excluded} -w "$repaired" "$1"\n'
+    repair = f'auditwheel repair --plat {target.platform_tag} --only-plat {excluded} -w "$repaired"'
+    lines = [
+        "repaired=$(mktemp -d)",
+        # A wheel without binaries is for every platform: auditwheel has nothing to say of it.
+        'case "$1" in *-none-any.whl) cp "$1" "$repaired" ;;',
+        f'*) {repair} "$1" ;; esac',
+        "before=",
+    ]
+    if repairs_of(plan):
+        lines += [
+            'before=$(mktemp -d)/before.whl && cp "$repaired"/*.whl "$before"',
+            f'bash /project/{INPUTS}/repaired.sh "$repaired"/*.whl',
+        ]
+    lines.append(
         f"/opt/python/cp39-cp39/bin/python /project/{INPUTS}/stamp.py "
-        f'"$repaired"/*.whl "$2" /project/{INPUTS}/order.json /project/{INPUTS}/evidence\n'
+        f'"$repaired"/*.whl "$2" /project/{INPUTS}/order.json /project/{INPUTS}/evidence '
+        '${before:+"$before"}'
     )
+    return _SCRIPT_HEAD + "\n".join(lines) + "\n"
 
 
 def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
@@ -161,14 +196,15 @@ def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
     return found
 
 
-def _config_settings(plan: BuildPlan) -> dict[str, str | list[str]]:
+def config_settings(plan: BuildPlan) -> dict[str, str | list[str]]:
     """Those of the recipe, and its meson options, which meson-python takes as ``setup-args``."""
     found: dict[str, str | list[str]] = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in plan.recipe.build.config_settings.items()
     }
     options = options_of(plan, "meson")
-    if options and plan.inputs.source.backend.partition(".")[0].startswith("mesonpy"):
+    meson = plan.inputs.source.backend.partition(".")[0].startswith("mesonpy")
+    if options and meson and not plan.recipe.build.generated:
         own = found.get("setup-args", [])
         found["setup-args"] = [*([own] if isinstance(own, str) else own), *options]
     return found
@@ -207,6 +243,6 @@ def configuration(plan: BuildPlan, shop: Workshop, engine: Engine) -> str:
         "before-build": f"sh /project/{INPUTS}/before-build.sh",
         "repair-wheel-command": f"sh /project/{INPUTS}/repair.sh {{wheel}} {{dest_dir}}",
         "audit-command": "",
-        "config-settings": _config_settings(plan),
+        "config-settings": config_settings(plan),
     }
     return tomlkit.dumps({"tool": {"cibuildwheel": table}})

@@ -9,9 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from installer.scripts import Script
-from installer.utils import parse_entrypoints
-
 from kvpack.errors import ArchiveUnsafe, Fault
 from kvpack.lock.model import LockedWheel
 from kvpack.names import python_tag
@@ -122,6 +119,8 @@ def _shebang(content: bytes, home: str) -> bytes:
 
 
 def _scripts(text: str, home: str) -> Iterator[File]:
+    from installer.scripts import Script  # noqa: PLC0415  # late: only laying out a root pays for it
+
     for name, module, attribute, section in _entry_points(text):
         if section == "console":
             made = Script(name, module, attribute, "console").generate(
@@ -131,6 +130,8 @@ def _scripts(text: str, home: str) -> Iterator[File]:
 
 
 def _entry_points(text: str) -> Iterable[tuple[str, str, str, str]]:
+    from installer.utils import parse_entrypoints  # noqa: PLC0415  # late, too
+
     try:
         return list(parse_entrypoints(text))
     except (configparser.Error, AssertionError):

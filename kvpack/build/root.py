@@ -124,6 +124,8 @@ def _own_files(
         listed = "/.\n" + "".join(f"/{path}\n" for path in paths)
         content = listed.encode(errors="surrogateescape")  # names need not be UTF-8
         yield File(f"var/lib/dpkg/info/{package}.list", content)
+    if not inputs.target.python:
+        return
     wheels = [(wheel, blob(wheel.sha256)) for wheel in inputs.root_tools]
     yield from python_files(inputs.target.python, wheels)
     yield from tool_files(inputs.target.python, wheels)

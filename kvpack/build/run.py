@@ -9,16 +9,16 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from kvpack.build.ignored import ignored, refused, unknown_options
+from kvpack.build.failure import failure, follow
+from kvpack.build.ignored import ignored, refused
 from kvpack.build.model import BuildPlan, Workshop
-from kvpack.build.project import INPUTS, PATCH_MARK, configuration, label, lay_out
+from kvpack.build.project import INPUTS, configuration, label, lay_out
 from kvpack.build.stamp import escaped
-from kvpack.build.steps import STEP_MARK, commands_of
-from kvpack.errors import BuildFailed, KvpackError, PatchFailed
-from kvpack.report import Reporter, Step
+from kvpack.errors import BuildFailed
+from kvpack.report import Reporter
 from kvpack.tools.engine import PASSED, Engine
 from kvpack.tools.files import write_text
-from kvpack.tools.process import TAIL, Command, stream
+from kvpack.tools.process import Command, stream
 
 _NO_ZIP = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 
@@ -41,6 +41,11 @@ def cibuildwheel(
     """
     config = shop.folder / "cibuildwheel.toml"
     write_text(config, configuration(plan, shop, engine))
+    if plan.recipe.build.generated:
+        # cibuildwheel wants to see one on the host; the steps write over it in the container.
+        place = shop.folder / "project" / shop.source_folder / str(plan.recipe.build.package)
+        place.mkdir(parents=True, exist_ok=True)
+        write_text(place / "pyproject.toml", "# Made by build.steps.\n")
     output = shop.folder / "wheels"
     target = plan.inputs.target
     command = Command(
@@ -59,15 +64,15 @@ def cibuildwheel(
     with reporter.step(f"Building {plan.title}") as step:
         try:
             with log.open("wb") as kept:
-                code = stream(command, _follow(lines, step), log=kept)
+                code = stream(command, follow(lines, step), log=kept)
         finally:
             # Nothing is there after a good end; whatever else ended it, its container goes.
             engine.remove_containers(label(plan, shop), reporter)
         if code != 0:
-            raise _failure(plan, command, code, lines, log)
+            raise failure(plan, command, ("cibuildwheel", code), lines, log)
     if error := ignored(plan, lines, log) or refused(plan, lines, log):
         raise error
-    return _one_wheel(plan, output, log)
+    return one_wheel(plan, output, log)
 
 
 def prepare(
@@ -90,102 +95,7 @@ def _environment(engine: Engine, tools: Path, plan: BuildPlan) -> dict[str, str]
     }
 
 
-def _follow(lines: list[str], step: Step) -> Callable[[str], None]:
-    def on_line(line: str) -> None:
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", line)
-        lines.append(plain)
-        step.line(plain)
-
-    return on_line
-
-
-def _failure(
-    plan: BuildPlan, command: Command, code: int, lines: list[str], log: Path
-) -> KvpackError:
-    # meson stops at an option that it does not know: the same failure as of one that goes unused.
-    if unknown_options(lines) and (error := ignored(plan, lines, log)):
-        return error
-    for line in lines:
-        if PATCH_MARK in line:
-            name = line.rpartition(PATCH_MARK)[2].strip()
-            rejects = [text for text in lines if "FAILED" in text or "can't find file" in text]
-            return PatchFailed(
-                f"patch {_patch_named(plan, name)} does not apply to {plan.inputs.source.file}",
-                cause="; ".join(rejects[:5]) or "its context is not in the source",
-                hint=f"make it anew for this version, or limit it with when = in "
-                f"recipes/{plan.recipe.name}.toml; the log is {log}",
-            )
-    shown = "\n  ".join(line for line in lines[-TAIL:])
-    return BuildFailed(
-        f"building {plan.title} failed (cibuildwheel exited with code {code})",
-        cause=f"{_failed_step(plan, lines)}{_guess(lines)}the last lines are:\n  {shown}",
-        hint=f"the full log is {log}; the command was: {command.shown()}",
-    )
-
-
-def _failed_step(plan: BuildPlan, lines: list[str]) -> str:
-    """Which step of the recipe failed, in words; empty: none."""
-    for line in lines:
-        number = line.rpartition(STEP_MARK)[2].strip() if STEP_MARK in line else ""
-        commands = commands_of(plan)
-        if number.isdecimal() and 0 < int(number) <= len(commands):
-            command = " ".join(commands[int(number) - 1].split())
-            shown = command if len(command) <= _SHOWN else f"{command[:_SHOWN]}…"
-            return f"step {number} of build.steps failed ({shown}); "
-    return ""
-
-
-_SHOWN = 80
-"""Letters of a step in a message."""
-
-
-def _patch_named(plan: BuildPlan, name: str) -> str:
-    """A patch as people know it: its file, or its id and commit."""
-    found = next((patch for patch in plan.inputs.patches if patch.name == name), None)
-    if found is None or found.commit is None:
-        return name
-    return f"{found.id} (commit {found.commit[:12]})"
-
-
-_GUESSES = {
-    r"required library \"(\S+?)\" could not be located": "{0} is needed and not in the root "
-    "(audit.host-libraries in the recipe, if the host has it); ",
-    r"too-recent versioned symbols": "the binaries need a newer glibc than the floor; ",
-    r"kvpack: rename failed: (\S+ has no \[project\] name)": "{0}: build.rename cannot change it; ",
-    r"kvpack: (the source builds version \S+, not \S+)": "{0}: correct [versions]; ",
-    r"(?:Missing|Unmet) dependencies[^\n]*:((?:\n[ \t]+\S[^\n]*)+)": "the build requirement {0} "
-    "is not locked (build.requires in the recipe); ",
-    r"fatal error: (\S+): No such file": "the header {0} is missing (build.debian in the recipe); ",
-    r"cannot find -l([\w.+-]+)": "the library lib{0} is missing (build.debian in the recipe); ",
-    r"required packages were not found:\s+- ([^\s<>=!]+)": "pkg-config found no {0} "
-    "(build.debian in the recipe); ",
-    r"(?m)^(?!--).*?(?:No package '|Package '?)([^\s',]+)'?(?: found|, required by| was not )": (
-        "pkg-config found no {0} (build.debian in the recipe); "
-    ),
-    r"CMake Error[^\n]*\n\s+Could NOT find (\w+)": "CMake found no {0} "
-    "(build.debian in the recipe); ",
-    r"ModuleNotFoundError: No module named '([\w.]+)'": "the build imports {0}, which is "
-    "not locked (build.requires in the recipe); ",
-    r"Could ?n[o']t resolve (?:host|proxy):? '?([\w.-]+)": "the build tries to download from {0}, "
-    "and builds have no network (build.debian, or an option that turns it off); ",
-    r"No space left on device": "the disk that holds the containers is full; ",
-}
-"""Words of tools -> the likely cause, the surest first; a note about something optional is none."""
-
-
-def _guess(lines: list[str]) -> str:
-    text = "\n".join(lines)
-    for pattern, words in _GUESSES.items():
-        if found := list(re.finditer(pattern, text)):
-            block = "\n".join(one for match in found for one in match.groups())
-            # build tells of each requirement in two more lines: wanted, found.
-            named = re.sub(r"(?m)^\s*(wanted|found): .*$", "", block).split("\n")
-            named = [name.rpartition(" -> ")[2].strip() for name in named]
-            return words.format(", ".join(list(dict.fromkeys(filter(None, named)))[:6]))
-    return ""
-
-
-def _one_wheel(plan: BuildPlan, output: Path, log: Path) -> Path:
+def one_wheel(plan: BuildPlan, output: Path, log: Path) -> Path:
     """The wheel that was made here, with the evidence that was ordered.
 
     The build ran as root in its container: what it left is not believed, but compared.

@@ -4,25 +4,33 @@ Written here and not by a library: its bytes are part of the wheel, so they must
 happens to be installed on the host. ``tests`` validate it against CycloneDX's own schema.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
 from kvpack.build.key import local_version
+from kvpack.build.model import BuildPlan
 from kvpack.lock.model import Inputs, LockedDeb, LockedWheel
 from kvpack.lock.source import DirtyTree, LockedArchive, LockedGit, LockedSource
 from kvpack.recipe.model import Recipe
 
 
-def sbom(recipe: Recipe, inputs: Inputs, key: str) -> dict[str, Any]:
+def sbom(
+    recipe: Recipe, inputs: Inputs, key: str, libraries: Sequence[BuildPlan] = ()
+) -> dict[str, Any]:
     """The bill of materials of one target: the wheel, its source, everything that made it.
 
     Grafted libraries stand in auditwheel's own document beside this one.
+
+    :param libraries: the native libraries that it is built with.
     """
     target = inputs.target
     name = recipe.distribution.name_for(target.accelerator) or recipe.name
     version = local_version(target.version, key, dirty=isinstance(inputs.source, DirtyTree))
     reference = f"pkg:pypi/{name}@{quote(version)}"
     made_from = _components(inputs)
+    for library in libraries:
+        made_from += _library(library, {part["bom-ref"] for part in made_from})
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -51,12 +59,17 @@ def sbom(recipe: Recipe, inputs: Inputs, key: str) -> dict[str, Any]:
     }
 
 
-def _components(inputs: Inputs) -> list[dict[str, Any]]:
-    found = _source(inputs)
+def _components(inputs: Inputs, owner: str = "") -> list[dict[str, Any]]:
+    """What a target was made from.
+
+    :param owner: the native library that it is, with ``/``: patches and submodules have no names
+        that all recipes share.
+    """
+    found = _source(inputs, owner)
     found += [
         {
             "type": "file",
-            "bom-ref": f"patch:{patch.id}",
+            "bom-ref": f"patch:{owner}{patch.id}",
             "name": patch.id,
             "hashes": [{"alg": "SHA-256", "content": patch.sha256}],
             "properties": [{"name": "kvpack:role", "value": "patch"}],
@@ -83,7 +96,35 @@ def _components(inputs: Inputs) -> list[dict[str, Any]]:
     return found
 
 
-def _source(inputs: Inputs) -> list[dict[str, Any]]:
+def _library(plan: BuildPlan, known: set[str]) -> list[dict[str, Any]]:
+    """A native library that was in the root, its source, and what only it was made from.
+
+    It is "required": its code can be in the wheel, linked or grafted.
+    """
+    version = quote(plan.version)
+    own = {
+        "type": "library",
+        "bom-ref": f"library:{plan.recipe.name}",
+        "name": plan.recipe.name,
+        "version": plan.version,
+        "purl": f"pkg:generic/{plan.recipe.name}@{version}",
+        "scope": "required",
+        "licenses": [{"expression": plan.recipe.license}],
+        "properties": [
+            {"name": "kvpack:role", "value": "native-library"},
+            {"name": "kvpack:action-key", "value": plan.key},
+        ],
+    }
+    if own["bom-ref"] in known:  # another library needs it as well
+        return []
+    made_from = _components(plan.inputs, f"{plan.recipe.name}/")
+    parts = [part for part in made_from if part["bom-ref"] not in known]
+    for below in plan.libraries:
+        parts += _library(below, known | {part["bom-ref"] for part in (own, *parts)})
+    return [own, *parts]
+
+
+def _source(inputs: Inputs, owner: str) -> list[dict[str, Any]]:
     source, name = inputs.source, inputs.target.recipe
     match source:
         case LockedSource():
@@ -104,7 +145,7 @@ def _source(inputs: Inputs) -> list[dict[str, Any]]:
         found.append(
             {
                 "type": "library",
-                "bom-ref": f"submodule:{module.path}",
+                "bom-ref": f"submodule:{owner}{module.path}",
                 "name": name,
                 "version": module.commit,
                 "purl": f"pkg:generic/{quote(name)}@{module.commit}?vcs_url={where}",

@@ -69,16 +69,33 @@ def check_version(metadata: bytes, expected: str) -> None:
         raise SystemExit("kvpack: the source builds version %s, not %s" % (version, expected))
 
 
-def stamp(wheel: Path, folder: Path, order: dict[str, object], evidence: Path) -> Path:
+def programs(wheel: Path) -> frozenset[str]:
+    """The members of a wheel that can be executed."""
+    with zipfile.ZipFile(wheel) as archive:
+        found = read_members(archive).items()
+    return frozenset(name for name, (_, mode) in found if mode & 0o111)
+
+
+def stamp(
+    wheel: Path,
+    folder: Path,
+    order: dict[str, object],
+    evidence: Path,
+    kept: frozenset[str] = frozenset(),
+) -> Path:
     """Write the stamped wheel into ``folder``.
 
     :param order: ``name``, ``version``, ``epoch`` (seconds since 1970).
     :param evidence: a folder whose files go below ``.dist-info`` under their relative paths.
+    :param kept: members that could be executed before something packed the wheel anew.
     """
     name, version, epoch = str(order["name"]), str(order["version"]), int(str(order["epoch"]))
     parts = wheel.name[: -len(".whl")].split("-")
     with zipfile.ZipFile(wheel) as archive:
-        members = read_members(archive)
+        members = {
+            member: (data, 0o755 if member in kept else mode)
+            for member, (data, mode) in read_members(archive).items()
+        }
     # Packages that carry others within them (pip, setuptools) have deeper ones as well.
     info = next(m[:-9] for m in members if re.match(r"[^/]+\.dist-info/METADATA$", m))
     old, new = info[: -len(".dist-info")], escaped(name) + "-" + version.replace("-", "_")
@@ -119,9 +136,10 @@ def write(target: Path, members: dict[str, tuple[bytes, int]], info: str, epoch:
 
 
 def main(args: list[str]) -> int:
-    """``stamp.py WHEEL FOLDER ORDER.json EVIDENCE-FOLDER``."""
-    wheel, folder, order, evidence = (Path(arg) for arg in args)
-    made = stamp(wheel, folder, json.loads(order.read_text(encoding="utf-8")), evidence)
+    """``stamp.py WHEEL FOLDER ORDER.json EVIDENCE-FOLDER [THE-WHEEL-BEFORE-IT-WAS-CHANGED]``."""
+    wheel, folder, order, evidence, *before = (Path(arg) for arg in args)
+    kept = programs(before[0]) if before else frozenset()
+    made = stamp(wheel, folder, json.loads(order.read_text(encoding="utf-8")), evidence, kept)
     sys.stdout.write("stamped %s\n" % made.name)
     return 0
 

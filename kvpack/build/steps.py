@@ -5,18 +5,18 @@ import shlex
 
 from kvpack.build.model import BuildPlan
 from kvpack.lock.source import LockedGit
+from kvpack.recipe.steps import OPTIONS
 
 STEP_MARK = "kvpack: step failed:"
-"""Printed with the step's number when it fails."""
+"""Printed with the step's number and its list (``build.steps``) when it fails."""
 
 
 def options_of(plan: BuildPlan, tool: str) -> list[str]:
-    """The target's options of a build system (``cmake``, ``meson``) as its arguments."""
+    """The target's options of a build system (``cmake``, ``configure`` …) as its arguments."""
     target = plan.inputs.target
     options = plan.recipe.options_for(target.version, target.accelerator).values()
-    return [
-        f"-D{variable}={value}" for option, value in options if (variable := getattr(option, tool))
-    ]
+    head = "--" if tool == "configure" else "-D"
+    return [f"{head}{name}={value}" for option, value in options if (name := getattr(option, tool))]
 
 
 def commands_of(plan: BuildPlan) -> list[str]:
@@ -25,27 +25,45 @@ def commands_of(plan: BuildPlan) -> list[str]:
     return plan.recipe.commands_for(target.version, target.accelerator)
 
 
+def repairs_of(plan: BuildPlan) -> list[str]:
+    """What changes the repaired wheel."""
+    target = plan.inputs.target
+    return plan.recipe.repairs_for(target.version, target.accelerator)
+
+
 def steps_script(plan: BuildPlan, source: str) -> str:
     """A bash script: each step in a shell of its own, in the source's root.
 
     What a step learns (PYTHON, JOBS …) is not for the back end; options that set an environment
     variable reach both.
     """
-    variables = {
-        "KVPACK_CMAKE_OPTIONS": " ".join(options_of(plan, "cmake")),
-        "KVPACK_MESON_OPTIONS": " ".join(options_of(plan, "meson")),
-        "PYTHON_VERSION": plan.inputs.target.python,
-        "PLATFORM_TAG": plan.inputs.target.platform_tag,
-    }
-    lines = ["#!/bin/bash", "set -euo pipefail", f"cd {shlex.quote(source)}"]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-    lines += ['PYTHON="$(command -v python)"', 'JOBS="$(nproc)"', "export PYTHON JOBS"]
-    commands = commands_of(plan)
+    target, library = plan.inputs.target, plan.recipe.library
+    variables = {name: " ".join(options_of(plan, tool)) for tool, name in OPTIONS.items()}
+    if library is None:
+        variables |= {"PYTHON_VERSION": target.python, "PLATFORM_TAG": target.platform_tag}
+    else:
+        variables["PREFIX"] = library.prefix
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+    if library is None:
+        lines += ['PYTHON="$(command -v python)"', "export PYTHON"]
+    lines += ['JOBS="$(nproc)"', "export JOBS"]
+    return _script(source, lines, commands_of(plan))
+
+
+def repaired_script(plan: BuildPlan, source: str) -> str:
+    """A bash script that gets the wheel's path, for ``build.repaired``."""
+    lines = ['WHEEL="$1"', 'PYTHON="$(command -v python)"', "export WHEEL PYTHON"]
+    return _script(source, lines, repairs_of(plan), "build.repaired")
+
+
+def _script(source: str, lines: list[str], commands: list[str], key: str = "build.steps") -> str:
+    lines = ["#!/bin/bash", "set -euo pipefail", f"cd {shlex.quote(source)}", *lines]
     for number, command in enumerate(commands, 1):
         shown = re.sub(r"\s+", " ", command)
         title = shlex.quote(f"kvpack: step {number} of {len(commands)}: {shown}")
         run = f"bash -euo pipefail -c {shlex.quote(command)}"
-        lines += [f"echo {title}", f"{run} || {{ echo '{STEP_MARK} {number}'; exit 1; }}"]
+        mark = f"{STEP_MARK} {number} of {key}"
+        lines += [f"echo {title}", f"{run} || {{ echo '{mark}'; exit 1; }}"]
     return "\n".join(lines) + "\n"
 
 

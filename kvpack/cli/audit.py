@@ -96,6 +96,12 @@ def _recipe(args: Args, context: Context) -> "Recipe | None":
             )
         return None
     recipe = load_recipe(context.catalogue, args.recipe)
+    if recipe.library is not None:
+        raise UsageError(
+            f"recipe {recipe.name} is a native library: it has no rules for wheels",
+            cause="what it makes is audited as a part of the wheels that are built with it",
+            hint="name the recipe of the wheel, or leave --recipe out",
+        )
     known = sorted({name for prove in recipe.prove for name in prove.profile})
     for name in args.profile:
         if name not in known:
@@ -201,7 +207,7 @@ def _plan_like(args: Args, context: Context, facts: "WheelFacts") -> "BuildPlan"
     :raises TargetUnavailable: if the recipe offers none.
     """
     from kvpack.audit.checks import claimed_floor
-    from kvpack.cli.select import plan_for, read_checked_lock
+    from kvpack.cli.planning import plan_for, read_checked_lock
     from kvpack.lock.check import Slicer
     from kvpack.names import version_key
     from kvpack.recipe.expand import choose_version, matrix
@@ -243,6 +249,7 @@ def _show(report: "AuditReport", context: Context) -> None:
         ["needs from the host", ", ".join(facts.needed_from_host) or "nothing beyond the policy"],
         ["grafted", ", ".join(facts.grafted) or "nothing"],
         ["ELF files", str(len(facts.elf))],
+        ["licence", "; ".join([*facts.licence, *facts.licence_files]) or "says nothing"],
         ["action key", facts.key or "none: not built by kvpack"],
     ]
     if facts.cuda_major:

@@ -81,8 +81,9 @@ def run(args: Args, context: Context) -> int:
             failed.append((plan, error))
             if not context.console.as_json:
                 context.console.error(error)
-    if signs and done:
-        sign_wheels(context, args, ([one.plan for one in done], args.out), lambda *_: None)
+    wheels = [one.plan for one in done if one.audit is not None]
+    if signs and wheels:
+        sign_wheels(context, args, (wheels, args.out), lambda *_: None)
     _answer(context, (done, failed, compared), time.monotonic() - start)
     return failed[0][1].exit_code if failed else 0
 
@@ -103,16 +104,20 @@ def rebuild(context: Context, plan: "BuildPlan", delivered: "Delivered") -> dict
 
     :raises NotReproducible: with every difference and its kind.
     """
-    from kvpack.build.compare import compare_wheels
+    from kvpack.build.compare import compare_libraries, compare_wheels
+    from kvpack.cli.libraries import library_in
     from kvpack.cli.make import cibuildwheel_in
 
+    is_library = plan.recipe.library is not None
+    build_in = library_in if is_library else cibuildwheel_in
+    compare = compare_libraries if is_library else compare_wheels
     start = time.monotonic()
     # Another process with this key would take this build's container for a leftover.
     locked = context.store.lock(f"action-{plan.key}")
     with locked, context.store.scratch("rebuild") as folder:
-        again, _ = cibuildwheel_in(context, plan, (folder, "rebuilt-elsewhere"), None)
+        again, _ = build_in(context, plan, (folder, "rebuilt-elsewhere"), None)
         first = context.store.check(delivered.built.sha256)
-        differences = compare_wheels(first, again)
+        differences = compare(first, again)
     if differences:
         raise NotReproducible(
             f"{plan.title} gave other bytes when it was built again",
@@ -141,17 +146,13 @@ def _answer(
         how += _how(item)
         if item.plan.key in compared:
             how += ", rebuilt: identical"
-        warnings = item.audit["counts"]["warning"]
-        passed = (
-            f"passed, {warnings} warning{'s' if warnings > 1 else ''}" if warnings else "passed"
-        )
         rows_shown.append(
             [
                 str(item.path),
                 human_size(item.built.size),
                 item.built.sha256[:16],
                 item.plan.key[:12],
-                passed,
+                _passed(item),
                 how,
             ]
         )
@@ -159,6 +160,13 @@ def _answer(
         console.table(["wheel", "size", "sha256", "key", "audit", "how"], rows_shown)
     for plan, error in failed:
         console.print(f"failed: {plan.title} ({type(error).__name__})")
+
+
+def _passed(item: "Delivered") -> str:
+    if item.audit is None:
+        return "native library: none"
+    warnings = item.audit["counts"]["warning"]
+    return f"passed, {warnings} warning{'s' if warnings > 1 else ''}" if warnings else "passed"
 
 
 def _how(item: "Delivered") -> str:

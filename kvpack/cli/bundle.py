@@ -6,7 +6,9 @@ that a requirements.txt or pylock.toml names, by the digests that it holds, and 
 an installation with --no-index. The same inputs give the same bytes.
 
 kvpack bundle verify FILE checks every member against the manifest, the manifest's own digest, each
-wheel against its RECORD and its release, and says what could not be checked.
+wheel against its RECORD, its release and its statement, and with --key PUB the signatures of these
+statements: a wheel of a release that the key did not sign is then a fault. Nothing outside of the
+file is asked. What could not be checked is said.
 """
 
 import argparse
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     from kvpack.errors import Fault
 
 _SHOWN = 20
+
+
+class Args(BundleArgs):
+    """What ``bundle verify`` is asked for, too."""
+
+    key: list[Path]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,12 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="although wheels of RECIPE are missing")  # fmt: skip
     parser.add_argument("--digest", metavar="SHA256",
                         help="verify: what the manifest must have")  # fmt: skip
+    parser.add_argument(
+        "--key", action="append", default=[], type=Path, metavar="PUB",
+        help="verify: a public key (PEM) that signed the wheels of the release; may be repeated",
+    )  # fmt: skip
 
 
-def run(args: BundleArgs, context: Context) -> int:
+def run(args: Args, context: Context) -> int:
     """Make a bundle, or check one."""
     if args.recipes[:1] == ["verify"]:
         return _verify(args, context)
+    for word, given in (("--digest", args.digest), ("--key", args.key)):
+        if given:
+            raise UsageError(
+                f"{word} is for kvpack bundle verify", hint=f"kvpack bundle verify FILE {word} …"
+            )
     return _make(args, context)
 
 
@@ -95,22 +112,27 @@ def _make(args: BundleArgs, context: Context) -> int:
     return 0
 
 
-def _verify(args: BundleArgs, context: Context) -> int:
+def _verify(args: Args, context: Context) -> int:
     from kvpack.publish.bundlecheck import check
+    from kvpack.tools.signing import public_key
 
     if len(args.recipes) != 2:  # noqa: PLR2004  # the word and the file
         raise UsageError("kvpack bundle verify takes one file", hint="kvpack bundle verify kv.tar")
     path = Path(args.recipes[1])
     if not path.is_file():
         raise UsageError(f"there is no file {path}", hint="kvpack bundle verify kv.tar")
+    keys = [public_key(one) for one in args.key]
     with context.console.step(f"Checking {path}"), context.store.scratch("bundle") as folder:
-        found = check(path, folder, _record_faults, digest=args.digest)
+        found = check(path, folder, _record_faults, digest=args.digest, keys=keys)
     console = context.console
     if found.faults:
         count = len(found.faults)
         raise VerificationFailed(
-            f"{path} is not what its manifest says: {count} fault{'s' if count > 1 else ''}",
-            cause="it was changed, damaged or cut after it was made",
+            f"{path} does not pass: {count} fault{'s' if count > 1 else ''}",
+            cause="it was changed, damaged or cut after it was made, or the given key is not that "
+            "of whoever published its wheels"
+            if keys
+            else "it was changed, damaged or cut after it was made",
             hint="install nothing of it; copy it again from where it was made",
             faults=found.faults,
         )
@@ -120,16 +142,20 @@ def _verify(args: BundleArgs, context: Context) -> int:
             {
                 "file": str(path), "manifest-sha256": found.digest, "members": len(found.seen),
                 "wheels": found.wheels, "not-checked": found.not_checked,
+                "provenance": [one.as_json() for one in found.proofs.judged],
             },
         )  # fmt: skip
         return 0
-    console.print(
-        f"{path}: {len(found.seen)} members are what the manifest says, {found.wheels} wheels what "
-        "their RECORD says"
-    )
+    wheels = f"{found.wheels} wheel{'' if found.wheels == 1 else 's'}"
+    told = f"{len(found.seen)} members as the manifest says, {wheels} as RECORD says"
+    console.print(f"{path}: {told}")
     console.print(f"manifest sha256 {found.digest}")
+    for by, count in found.proofs.verified.items():
+        console.print(f"signed {by}: {count} wheel{'s' if count > 1 else ''}")
     for one in found.not_checked[:_SHOWN]:
         console.print(f"not checked: {one}")
+    if len(found.not_checked) > _SHOWN:
+        console.print(f"… and {len(found.not_checked) - _SHOWN} more (--json has all)")
     return 0
 
 

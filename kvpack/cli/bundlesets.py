@@ -18,6 +18,7 @@ from kvpack.fetch.places import Candidate
 from kvpack.names import normalize, version_key
 from kvpack.publish.bundletext import WHEELS, Environment, Pinned, environment_of, requirements
 from kvpack.publish.model import Wheel
+from kvpack.resolve.environment import Environment as Fitting
 from kvpack.resolve.wheels import best
 from kvpack.tools.web import Web
 
@@ -99,16 +100,15 @@ class Sets:
         self.texts[name] = requirements(pinned.values(), self._environments, file.name)
 
     def _pins(self, file: Path, environment: Environment) -> Iterator[Pin]:
-        known = pins.Environment(environment.python, environment.glibc, environment.arch)
         read = pins.pylock if file.suffix == ".toml" else pins.requirements
-        return read(file, known)
+        return read(file, _fitting(environment))
 
     def _wheel(self, pin: Pin, environment: Environment) -> tuple[str, str, str]:
         """File name and sha256 of the wheel that a pin means there, or why it cannot be told."""
         admitted = pin.hashes or {pin.sha256} - {""}
         if not admitted:
             return "", "", "names no sha256"
-        known = pins.Environment(environment.python, environment.glibc, environment.arch)
+        known = _fitting(environment)
         own = {
             wheel.filename: wheel.sha256
             for wheel in self._wheels
@@ -144,7 +144,7 @@ class _Located:
     """``Places`` of wheels: where an index or a pylock says that they are; mirrors before it."""
 
     def __init__(self, context: Context, urls: dict[str, str]) -> None:
-        any_environment = pins.Environment("3.12", "2.35", "x86_64")
+        any_environment = Fitting("3.12", "2.35", "x86_64")
         self._indexes, self._urls = Indexes(context, any_environment), urls
 
     def prepare(self, registries: Iterable[Registry]) -> None:
@@ -157,6 +157,11 @@ class _Located:
         yield from self._indexes.registries.places(wanted)
         url = self._urls[wanted.sha256]
         yield Candidate(url=url, web=self._indexes.web(url))
+
+
+def _fitting(environment: Environment) -> Fitting:
+    """The environment as one that knows which wheels and markers fit it."""
+    return Fitting(environment.python, environment.glibc, environment.arch)
 
 
 def _lowest(environments: Iterable[Environment]) -> list[Environment]:

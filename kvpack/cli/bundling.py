@@ -76,7 +76,7 @@ Material = tuple[list[Release], list[Wheel], "dict[str, Data]"]
 
 def _of_dist(args: BundleArgs, context: Context) -> Material:
     """The wheels of recipes, as ``kvpack publish`` would take them."""
-    from kvpack.cli.select import Selected, plans
+    from kvpack.cli.select import Selected, of_wheels, plans
     from kvpack.publish.gather import gather
 
     if args.places or args.release:
@@ -91,7 +91,7 @@ def _of_dist(args: BundleArgs, context: Context) -> Material:
         )
     known = {name: getattr(args, name) for name in ("version", "python", "glibc", "arch", "cuda",
              "rocm", "cpu")}  # fmt: skip
-    found = plans(context, Selected(recipes=args.recipes, **known))
+    found = plans(context, Selected(recipes=of_wheels(context, args.recipes), **known))
     locks = {
         name: context.catalogue.lock_path(name).read_bytes()
         for name in dict.fromkeys(plan.recipe.name for plan in found)
@@ -142,7 +142,8 @@ def _sources(args: BundleArgs, context: Context, release: Release, found: Gather
         except KvpackError:
             same = False
         if same:
-            _of_recipe(args, context, (name, promise.version), found)
+            for one in _with_libraries(context, name, promise.version):
+                _of_recipe(args, context, one, found)
         else:
             found.left_out.append(
                 f"recipe, patches and sources of {name} {promise.version}: the catalogue at hand "
@@ -150,8 +151,21 @@ def _sources(args: BundleArgs, context: Context, release: Release, found: Gather
             )
 
 
+def _with_libraries(context: Context, name: str, version: str) -> list[tuple[str, str]]:
+    """A recipe's version, and those of the native libraries below it."""
+    from kvpack.recipe.load import load_recipe
+    from kvpack.recipe.versions import applies
+
+    found = [(name, version)]
+    for recipe, used_by in found:  # it grows meanwhile
+        for use in load_recipe(context.catalogue, recipe).build.libraries:
+            if applies(use.when, used_by) and (use.name, use.version) not in found:
+                found.append((use.name, use.version))
+    return found
+
+
 def _of_recipe(args: BundleArgs, context: Context, what: tuple[str, str], found: Gathered) -> None:
-    from kvpack.cli.select import read_checked_lock
+    from kvpack.cli.planning import read_checked_lock
     from kvpack.cli.supply import supply
     from kvpack.lock.source import LockedPatch
     from kvpack.recipe.load import load_recipe
@@ -161,6 +175,8 @@ def _of_recipe(args: BundleArgs, context: Context, what: tuple[str, str], found:
     recipe = load_recipe(catalogue, name)
     lock = read_checked_lock(context, recipe)
     found.parts[f"recipes/{name}.toml"] = catalogue.recipe_path(name)
+    path = catalogue.lock_path(name)  # a native library's is no promise of the release
+    found.parts.setdefault(f"locks/{name}/{sha256_file(path)}.toml", path)
     for patch in lock.patches:
         if isinstance(patch, LockedPatch) and patch.file:
             found.parts[f"patches/{name}/{patch.file}"] = catalogue.patch_path(name, patch.file)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: Args, context: Context) -> int:
     """Check each recipe; the exit code is that of the first fault."""
-    from kvpack.cli.select import read_checked_lock
+    from kvpack.cli.planning import read_checked_lock
     from kvpack.recipe.load import load_recipe
 
     context.registries.config()  # kvpack.toml has faults of its own

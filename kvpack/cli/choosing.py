@@ -11,15 +11,17 @@ from packaging.requirements import Requirement
 from kvpack.cli.context import Context
 from kvpack.cli.indexes import Indexes
 from kvpack.cli.outcome import Cell, Outcome, Wanted, Writer, brought_by, found_of
-from kvpack.cli.pins import Environment, Pin
+from kvpack.cli.pins import Pin
 from kvpack.cli.proof import Prover, Question
-from kvpack.errors import ConflictFound, Fault, FetchFailed, ResolutionFailed, UsageError
+from kvpack.errors import ConflictFound, Fault, ResolutionFailed, UsageError
 from kvpack.fetch.pypi import PypiRegistry
+from kvpack.names import counted
 from kvpack.resolve.choose import Ask, amended, first_ask
+from kvpack.resolve.environment import Environment
 from kvpack.resolve.families import Families, load_families
 from kvpack.resolve.folder import wheels_in, write_index
 from kvpack.resolve.intent import Wish, read_intent
-from kvpack.resolve.solve import Pick, Place, Sources, solve
+from kvpack.resolve.solve import Pick, Sources, solve
 
 ROUNDS = 5
 """Questions until every family is whole: one for each way in which a half can be missing."""
@@ -46,9 +48,8 @@ class Chooser:
         if not wishes and not faults:
             faults.append(Fault(place=wanted.intent, message="it asks for nothing"))
         if faults or first is None:
-            count = f"{len(faults)} fault{'' if len(faults) == 1 else 's'}"
             raise UsageError(
-                f"the intent {wanted.intent} has {count}", faults=faults,
+                f"the intent {wanted.intent} has {counted(len(faults), 'fault')}", faults=faults,
                 hint="correct it and run the same command again",
             )  # fmt: skip
         with self._sources() as sources:
@@ -60,11 +61,8 @@ class Chooser:
     def _cell(self, arch: str, ask: Ask, wishes: Sequence[Wish], sources: Sources) -> Cell:
         environment = Environment(self._wanted.python, self._wanted.glibc, arch)
         prover = Prover(Indexes(self._context, environment), self._question())
-        place = Place(
-            python=environment.python, glibc=environment.glibc, arch=arch, tags=environment.tags
-        )
         for _ in range(ROUNDS):
-            picks = self._solve(ask, place, sources)
+            picks = self._solve(ask, environment, sources)
             pins = [Pin(one.name, one.version, one.url, one.sha256) for one in picks]
             claims = prover.claims(pins)
             better = amended(ask, found_of(claims), self._families, environment.markers)
@@ -74,7 +72,7 @@ class Chooser:
             ask = better
         else:
             raise ResolutionFailed(
-                f"the families do not come to rest after {ROUNDS} rounds ({place})",
+                f"the families do not come to rest after {ROUNDS} rounds ({environment})",
                 cause="; ".join(ask.reasons),
                 hint="pin the dispatcher in the intent, such as nixl==1.4.1",
             )
@@ -82,10 +80,10 @@ class Chooser:
         report = prover.prove(pins, brought_by=brought)
         return self._proved(Cell(arch, ask, picks, tuple(claims), report), environment)
 
-    def _solve(self, ask: Ask, place: Place, sources: Sources) -> tuple[Pick, ...]:
+    def _solve(self, ask: Ask, environment: Environment, sources: Sources) -> tuple[Pick, ...]:
         names = ", ".join(dict.fromkeys(Requirement(text).name for text in ask.requires))
-        with self._context.console.step(f"Resolving {names} ({place})"):
-            return solve(ask, place, sources, self._context.console)
+        with self._context.console.step(f"Resolving {names} ({environment})"):
+            return solve(ask, environment, sources, self._context.console)
 
     def _question(self) -> Question:
         return Question(
@@ -131,12 +129,7 @@ class Chooser:
 
         :raises FetchFailed: if none is known.
         """
-        if (primary := self._registry.primary) is None:
-            raise FetchFailed(
-                "no index of PyPI is known on this machine",
-                hint="configure pip or uv, or put [registries.pypi] index = … into kvpack.toml",
-            )
-        return primary
+        return self._registry.index
 
     @functools.cached_property
     def _registry(self) -> PypiRegistry:

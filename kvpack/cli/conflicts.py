@@ -14,10 +14,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvpack.cli.context import Context, Options
+from kvpack.cli import accelerators, words
+from kvpack.cli.context import Context
 from kvpack.console import human_size
 from kvpack.errors import ConflictFound, UsageError
-from kvpack.names import GLIBC_PATTERN, PYTHON_PATTERN, Accelerator, Arch, did_you_mean
+from kvpack.names import counted
 
 if TYPE_CHECKING:
     from kvpack.cli.proof import Question
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-class Args(Options):
+class Args(accelerators.Told):
     specs: list[str]
     python: str | None = None
     glibc: str = "2.39"
@@ -34,9 +35,6 @@ class Args(Options):
     installed: Path | None = None
     index: list[str] | None = None
     libraries: bool = False
-    cuda: str | None = None
-    rocm: str | None = None
-    cpu: bool = False
     torch: str | None = None
     host_library: list[str] | None = None
 
@@ -83,18 +81,19 @@ def run(args: Args, context: Context) -> int:
     question = _check(args)
     from kvpack.cli.gather import Gatherer
     from kvpack.cli.indexes import Indexes
-    from kvpack.cli.installed import ask, installed
-    from kvpack.cli.pins import Environment
+    from kvpack.cli.installed import installed
+    from kvpack.cli.interpreter import ask
     from kvpack.cli.proof import Prover
+    from kvpack.resolve.environment import Environment
 
-    said = None if args.installed is None else ask(args.installed, context)
-    if said is None and not args.specs:
+    where = ask(args.installed, "--installed", context) if args.installed else None
+    if where is None and not args.specs:
         raise UsageError("nothing to judge", hint="kvpack conflicts --help")
-    python = args.python or (said or {}).get("python", "3.12")
+    python = args.python or (where.python if where else "3.12")
     environment = Environment(python, args.glibc, args.arch or context.machine)
     indexes = Indexes(context, environment, [_address(one) for one in args.index or ()])
     pins = Gatherer(indexes).all(args.specs)
-    present = [] if said is None else installed(said, libraries=question.libraries)
+    present = [] if where is None else installed(where, libraries=question.libraries)
     report = Prover(indexes, question).prove(pins, installed=present)
     if context.console.as_json:
         context.console.answer("conflicts", report.as_json())
@@ -108,43 +107,15 @@ def _check(args: Args) -> "Question":
 
     :raises UsageError: if an option has a value that it does not take.
     """
-    for option, value, pattern in (
-        ("--python", args.python, PYTHON_PATTERN),
-        ("--glibc", args.glibc, GLIBC_PATTERN),
-        ("--torch", args.torch, r"\d+\.\d+\S*"),
-    ):
-        if value is not None and not re.fullmatch(pattern, value):
-            hint = "such as 2.11.0 or 2.11" if option == "--torch" else "such as 3.12 or 2.39"
-            raise UsageError(f"{option} does not take {value!r}", hint=hint)
-    if args.arch is not None and args.arch not in list(Arch):
-        raise UsageError(
-            f"--arch does not take {args.arch!r}",
-            cause=did_you_mean(args.arch, Arch),
-            hint="kvpack conflicts --help",
-        )
-    accelerator = _accelerator(args)
+    words.check_environment(args.python, args.glibc, args.torch)
+    if args.arch is not None:
+        words.arch_of(args.arch, hint="kvpack conflicts --help")
+    accelerator = accelerators.told(args, hint="kvpack conflicts --help")
     from kvpack.cli.proof import Question
 
     libraries = args.libraries or accelerator is not None or args.torch is not None
     host = tuple(args.host_library or ())
     return Question(libraries=libraries, accelerator=accelerator, torch=args.torch, host=host)
-
-
-def _accelerator(args: Args) -> Accelerator | None:
-    if args.cpu:
-        return Accelerator.CPU
-    for option, value in (("cuda", args.cuda), ("rocm", args.rocm)):
-        if value is not None:
-            try:
-                return Accelerator(f"{option}{value.split('.')[0]}")
-            except ValueError:
-                known = [one.value for one in Accelerator if one.value.startswith(option)]
-                raise UsageError(
-                    f"--{option} does not take {value!r}",
-                    cause=f"known here: {', '.join(one.removeprefix(option) for one in known)}",
-                    hint="kvpack conflicts --help",
-                ) from None
-    return None
 
 
 def _address(index: str) -> str:
@@ -169,7 +140,7 @@ def _show(report: "ProofReport", context: Context) -> None:
     console = context.console
     read = f"{human_size(report.bytes_read)} of {human_size(report.bytes_total)} read"
     fetched = f", {human_size(report.bytes_fetched)} fetched" if report.bytes_fetched else ""
-    console.print(f"{_count(report.distributions, 'distribution')}, {read}{fetched}")
+    console.print(f"{counted(len(report.distributions), 'distribution')}, {read}{fetched}")
     if report.conflicts:
         console.print()
         console.table(["conflict", "path", "owners"], _rows(report.conflicts))
@@ -208,9 +179,7 @@ def _show_findings(report: "ProofReport", context: Context) -> None:
             _show_finding(one, context)
     if hidden:
         console.print()
-        console.print(
-            f"{hidden} note{'' if hidden == 1 else 's'} about libraries of the host: -v shows them"
-        )
+        console.print(f"{counted(hidden, 'note')} about libraries of the host: -v shows them")
 
 
 def _show_finding(one: "SetFinding", context: Context) -> None:
@@ -226,14 +195,11 @@ def _show_finding(one: "SetFinding", context: Context) -> None:
 
 
 def _verdict(report: "ProofReport") -> str:
-    parts = [_count(report.conflicts, "conflict")] if report.conflicts else ["no conflict"]
+    conflicts, errors = len(report.conflicts), len(report.errors)
+    parts = [counted(conflicts, "conflict")] if conflicts else ["no conflict"]
     if report.libraries:
-        parts.append(_count(report.errors, "error") if report.errors else "no error of libraries")
+        parts.append(counted(errors, "error") if errors else "no error of libraries")
     return ", ".join(parts)
-
-
-def _count(items: "tuple[object, ...]", noun: str) -> str:
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
 def _rows(found: "tuple[Collision, ...]") -> list[list[str]]:

@@ -13,8 +13,10 @@ from kvpack.names import Arch
 from kvpack.tools.store import Store, default_store
 
 if TYPE_CHECKING:
+    from kvpack.fetch.config import Config
     from kvpack.fetch.registries import Registries
-    from kvpack.recipe.load import Catalogue
+    from kvpack.lock.check import Slicer
+    from kvpack.recipe.catalogue import Catalogue
     from kvpack.recipe.roots import Roots
     from kvpack.tools.engine import Engine
 
@@ -38,6 +40,10 @@ class Context:
     console: Console
     ready_roots: "dict[str, tuple[Engine, str, str]]" = field(default_factory=dict)
     """Builder roots that were found to run in this process, by lock slice: probed once."""
+    library_locks: "dict[str, Slicer]" = field(default_factory=dict)
+    """Locks of native libraries that were read in this process, by recipe."""
+    asked: set[tuple[str, str]] = field(default_factory=set)
+    """Recipes and versions whose unpinned source was asked for."""
     supplied: dict[str, str] = field(default_factory=dict)
     """From ``--source``: a recipe's name, or ``recipe/submodule-path``, to the URL that counts."""
     builder_id: str | None = None
@@ -56,7 +62,7 @@ class Context:
 
     @functools.cached_property
     def catalogue(self) -> "Catalogue":
-        from kvpack.recipe.load import find_catalogue
+        from kvpack.recipe.catalogue import find_catalogue
 
         named = self.options.root
         return find_catalogue((named or Path.cwd()).absolute(), explicit=named is not None)
@@ -66,6 +72,16 @@ class Context:
         from kvpack.recipe.roots import load_roots
 
         return load_roots()
+
+    @functools.cached_property
+    def config(self) -> "Config":
+        """``kvpack.toml``, for commands that ask no registry: those take 25 ms to import.
+
+        :raises ConfigInvalid: with every fault of it.
+        """
+        from kvpack.fetch.config import load
+
+        return load(self.catalogue.root)
 
     @functools.cached_property
     def registries(self) -> "Registries":

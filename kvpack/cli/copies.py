@@ -12,6 +12,7 @@ from kvpack.errors import OfflineMissing, UsageError
 from kvpack.names import did_you_mean
 
 if TYPE_CHECKING:
+    from kvpack.fetch.config import MirrorsConfig
     from kvpack.fetch.mirrors import Mirrors
     from kvpack.fetch.transfer import Effort
     from kvpack.publish.get import Copies
@@ -137,7 +138,7 @@ def _places(args: Source, context: Context) -> list[str]:
 
     :raises UsageError: if there is none, or one cannot be understood.
     """
-    places = [_as_url(place) for place in args.places] or _configured(context)
+    places = [_as_url(place) for place in args.places] or list(configured(context).releases)
     if not places:
         raise UsageError(
             "kvpack get was told no place to take wheels from",
@@ -154,14 +155,15 @@ def _places(args: Source, context: Context) -> list[str]:
     return places
 
 
-def _configured(context: Context) -> list[str]:
+def configured(context: Context) -> "MirrorsConfig":
+    """What ``kvpack.toml`` says about places; it need not lie in a catalogue."""
     from kvpack.fetch.config import FILE, load
 
     named = context.options.root
     here = Path.cwd()
     folders = [named] if named else [here, *here.parents]  # kvpack.toml alone is enough
     root = next((folder for folder in folders if (folder / FILE).is_file()), here)
-    return list(load(root).mirrors.releases)
+    return load(root).mirrors
 
 
 def _as_url(place: str) -> str:

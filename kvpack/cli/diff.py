@@ -109,7 +109,7 @@ def _rebuilt(old: "Lock", new: "Lock", context: Context) -> list[dict[str, Any]]
 def _action(
     context: Context, recipe: "Recipe", slicer: "Slicer", target: "Target"
 ) -> dict[str, Any] | None:
-    from kvpack.cli.select import plan_for
+    from kvpack.cli.planning import plan_for
 
     try:
         return plan_for(context, recipe, slicer, target).action

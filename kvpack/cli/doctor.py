@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvpack.cli import mooncake_config
+from kvpack.cli import accelerators, mooncake_config
 from kvpack.cli.context import Context
 from kvpack.errors import DoctorFound, UsageError
 
@@ -19,14 +19,10 @@ if TYPE_CHECKING:
     from kvpack.doctor.model import Diagnosis
     from kvpack.doctor.mooncake_model import WheelAbility
     from kvpack.doctor.patient import Patient
-    from kvpack.names import Accelerator
 
 
-class Args(mooncake_config.MooncakeArgs):
+class Args(accelerators.Told, mooncake_config.MooncakeArgs):
     python: Path | None = None
-    cuda: str | None = None
-    rocm: str | None = None
-    cpu: bool = False
     quick: bool = False
     fix: str | None = None
     yes: bool = False
@@ -102,28 +98,6 @@ def _check(args: Args) -> None:
         raise UsageError("--yes belongs to --fix", hint="kvpack doctor --fix --yes")
 
 
-def _told(args: Args) -> "Accelerator | None":
-    """What the options say that the environment is for.
-
-    :raises UsageError: if no accelerator is called so.
-    """
-    from kvpack.names import Accelerator, did_you_mean
-
-    if args.cpu:
-        return Accelerator.CPU
-    for kind, value in (("cuda", args.cuda), ("rocm", args.rocm)):
-        if value is None:
-            continue
-        try:
-            return Accelerator(f"{kind}{value.split('.')[0]}")
-        except ValueError:
-            known = [one.value.removeprefix(kind) for one in Accelerator if kind in one.value]
-            raise UsageError(
-                f"--{kind} does not take {value!r}", cause=did_you_mean(value, known)
-            ) from None
-    return None
-
-
 def _live(args: Args, context: Context) -> "tuple[Patient, WheelAbility | None]":
     from kvpack.cli.patient import Reader
     from kvpack.doctor.live import Live, Taped
@@ -133,7 +107,7 @@ def _live(args: Args, context: Context) -> "tuple[Patient, WheelAbility | None]"
     from kvpack.resolve.families import load_families
 
     rules, families = load_rules(), load_families()
-    told = _told(args)
+    told = accelerators.told(args)
     environment, wheel = Reader(context, families, rules, args.quick).read(_python(args))
     machine = Taped(Live(rules.variables, context.console))
     facts = facts_of(machine)
@@ -154,7 +128,9 @@ def _replayed(args: Args, path: Path) -> "Patient":
 
     recording = load(path)
     facts = facts_of(Recorded(recording.machine))
-    return Patient(recording.environment, facts, load_families(), load_rules(), _told(args))
+    return Patient(
+        recording.environment, facts, load_families(), load_rules(), accelerators.told(args)
+    )
 
 
 def _python(args: Args) -> Path:

@@ -9,10 +9,11 @@ from pathlib import Path
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from kvpack.cli.indexes import Indexes, project_of
-from kvpack.cli.pins import Environment, Pin, pins_of, pylock, requirements, split_digest
+from kvpack.cli.pins import Pin, pins_of, pylock, requirements, split_digest
 from kvpack.errors import ResolutionFailed, UsageError, WheelInvalid
 from kvpack.fetch.simple import Link
 from kvpack.names import normalize
+from kvpack.resolve.environment import Environment
 from kvpack.resolve.wheels import newest
 from kvpack.tools.web import parse, redact
 

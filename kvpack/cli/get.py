@@ -8,7 +8,8 @@ https hosts, s3://, gs://, az:// and folders. A place that fails is asked last f
 
 A place that accepts a connection and says nothing costs --patience seconds, once a minute, or
 --hedge seconds: then the next one is started beside it. Under 10 kB/s a place is left after
---patience, too. --emit prints lines that do the same with curl, sha256sum and pip alone.
+--patience, too. --emit prints lines that do the same with curl, sha256sum and pip alone; they ask
+s3://, gs:// and az:// places at the HTTP address that [mirrors.public] of kvpack.toml names.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context
-from kvpack.cli.copies import Reading, Source, add_source, open_source
+from kvpack.cli.copies import Reading, Source, add_source, configured, open_source
 from kvpack.console import human_size
 from kvpack.errors import UsageError
 from kvpack.names import Accelerator, did_you_mean
@@ -152,16 +153,17 @@ def _deliver(args: Args, found: "list[Offer]", context: Context) -> None:
 def _emit(args: Args, found: "list[Offer]", places: tuple[str, ...], context: Context) -> None:
     import shlex
 
-    from kvpack.publish.getlines import Lines, ambiguous, dockerfile, shell
+    from kvpack.publish.getlines import Lines, addresses, ambiguous, dockerfile, shell
     from kvpack.tools.pace import SLOWEST
     from kvpack.tools.web import split_credentials
 
-    usable = [one for one in places if one.startswith(("http:", "https:", "file:"))]
+    usable, left_out = addresses(places, configured(context).public)
     if not usable:
         raise UsageError(
             "--emit needs a place that curl can ask",
-            cause="object storage is reached by its own protocol",
-            hint="name the https:// host that serves it: --from https://…",
+            cause="; ".join(left_out),
+            hint="name the host that serves it, with --from https://… or in kvpack.toml: "
+            f'[mirrors.public] "{places[0]}" = "https://…"',
         )
     if any(split_credentials(one)[1] for one in usable):
         raise UsageError(
@@ -174,16 +176,17 @@ def _emit(args: Args, found: "list[Offer]", places: tuple[str, ...], context: Co
             cause="requirements have no marker for the glibc floor or the accelerator",
             hint="choose one: --glibc 2.36, --accelerator cuda13",
         )
-    for one in set(places) - set(usable):
-        context.console.warn(f"{one} is left out: curl cannot ask it")
+    for one in left_out:
+        context.console.warn(f"left out: {one}")
     named = [f"--release {args.release}"] if args.release else [f"--channel {args.channel}"]
     words = ["kvpack get", *map(shlex.quote, args.specs), *named, f"--emit {args.emit}"]
     lines = Lines(
         places=usable, offers=found, patience=args.patience, whole=args.try_timeout,
-        slowest=SLOWEST, command=" ".join(words),
+        slowest=SLOWEST, command=" ".join(words), left_out=left_out,
     )  # fmt: skip
     text = {"shell": shell, "dockerfile": dockerfile}[str(args.emit)](lines)
     if context.console.as_json:
-        context.console.answer("get-lines", {"for": args.emit, "text": text})
+        answer = {"for": args.emit, "places": usable, "left-out": left_out, "text": text}
+        context.console.answer("get-lines", answer)
     else:
         context.console.out.write(text)

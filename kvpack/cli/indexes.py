@@ -11,7 +11,7 @@ from typing import TypeVar
 from packaging.utils import parse_wheel_filename
 
 from kvpack.cli.context import Context
-from kvpack.cli.pins import Environment, Pin
+from kvpack.cli.pins import Pin
 from kvpack.errors import (
     CatalogueError,
     DigestMismatch,
@@ -23,6 +23,7 @@ from kvpack.errors import (
 from kvpack.fetch.registries import Registries
 from kvpack.fetch.simple import ACCEPT, Link, links_of
 from kvpack.names import normalize
+from kvpack.resolve.environment import Environment
 from kvpack.resolve.wheels import best
 from kvpack.tools.web import Page, TryFailed, Web, redact
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context
 from kvpack.console import human_size
-from kvpack.errors import FetchFailed, KvpackError, OfflineMissing, SourceUnreachable
+from kvpack.errors import Fault, FetchFailed, KvpackError, OfflineMissing, SourceUnreachable
 
 if TYPE_CHECKING:
     from kvpack.cli.supply import AnyWanted
@@ -39,9 +39,13 @@ def locked_inputs(recipe: "Recipe", lock: "Lock") -> "list[AnyWanted]":
 
 
 def mirror_inputs(recipes: list[str], to: str, context: Context, *, single_writer: bool) -> int:
-    """Bring all inputs of recipes into a storage; what it has already is not fetched."""
+    """Bring all inputs of recipes into a storage; what it has already is not fetched.
+
+    :raises FetchFailed: and others, after everything else was written.
+    """
+    from kvpack.cli.inputimages import mirror_images
+    from kvpack.cli.planning import library_names, read_checked_lock
     from kvpack.cli.publish import open_storage
-    from kvpack.cli.select import read_checked_lock
     from kvpack.fetch.mirrors import input_place
     from kvpack.publish.inputs import present, put_inputs
     from kvpack.recipe.load import load_recipe
@@ -49,7 +53,8 @@ def mirror_inputs(recipes: list[str], to: str, context: Context, *, single_write
     wanted: dict[str, AnyWanted] = {}
     images: set[str] = set()
     pending: list[str] = []
-    for name in context.recipe_names(recipes):
+    names = context.recipe_names(recipes)
+    for name in dict.fromkeys((*names, *library_names(context, names))):
         recipe = load_recipe(context.catalogue, name)
         lock = read_checked_lock(context, recipe)
         wanted |= {one.sha256: one for one in locked_inputs(recipe, lock)}
@@ -67,14 +72,26 @@ def mirror_inputs(recipes: list[str], to: str, context: Context, *, single_write
     ]
     with context.console.step(f"Writing to {objects.name}"):
         done = put_inputs(objects, files)
+    mirrored, refused = mirror_images(sorted(images), objects, context)
     answer = {
         "storage": objects.name, "inputs": len(wanted), "new": done.new, "bytes": done.size,
-        "images": sorted(images), "incomplete": pending,
+        "images": mirrored, "images-missing": [image for image, _ in refused],
+        "incomplete": pending,
     }  # fmt: skip
     _show(answer, context)
-    if failed is not None:
-        raise failed
+    if failed is not None or refused:
+        raise failed or _images_failed(refused)
     return 0
+
+
+def _images_failed(refused: "list[tuple[str, KvpackError]]") -> KvpackError:
+    count = len(refused)
+    return type(refused[0][1])(
+        f"{count} image{'s' if count > 1 else ''} could not be mirrored; all else was",
+        cause="builds on their roots still need their registry",
+        hint=refused[0][1].hint,
+        faults=[Fault(place=image, message=error.cause or error.what) for image, error in refused],
+    )
 
 
 def _supplied(context: Context, wanted: "list[AnyWanted]") -> KvpackError | None:
@@ -97,8 +114,13 @@ def _show(answer: dict[str, Any], context: Context) -> None:
         f"{answer['storage']}: {answer['inputs']} inputs, {answer['new']} of them new "
         f"({human_size(answer['bytes'])})"
     )
-    for image in answer["images"]:
-        console.print(f"not mirrored: the image {image}; a registry of your own can hold it")
+    for one in answer["images"]:
+        console.print(
+            f"the image {one['image']}: {one['parts']} parts, {one['new']} of them new "
+            f"({human_size(one['bytes'])})"
+        )
+    for image in answer["images-missing"]:
+        console.print(f"not mirrored: the image {image}")
     for reason in answer["incomplete"]:
         console.print(f"not mirrored, because it is not locked: {reason}")
     console.print(f'kvpack.toml: [mirrors] inputs = ["{answer["storage"]}"]')

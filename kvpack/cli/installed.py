@@ -1,66 +1,29 @@
 """The distributions of an environment, from their own records. Nothing of it is imported."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from packaging.utils import canonicalize_name
 
 from kvpack.audit.model import ElfFile
-from kvpack.cli.context import Context
+from kvpack.cli.interpreter import Interpreter
 from kvpack.cli.proof import Installed
-from kvpack.errors import UsageError, WheelInvalid
+from kvpack.errors import WheelInvalid
 from kvpack.resolve.claims import of_environment, requires_of
 from kvpack.resolve.model import Claim, Claims
-from kvpack.tools.process import Command, check
-
-_ASK = """
-import json, os, sys, sysconfig
-paths = sysconfig.get_paths()
-own = {paths["purelib"], paths["platlib"]}
-stdlib = {paths["stdlib"], paths["platstdlib"]}
-print(json.dumps({
-    "prefix": sys.prefix,
-    "site": sorted(own) + [p for p in sys.path if os.path.isdir(p) and p not in own | stdlib],
-    "python": "%d.%d" % sys.version_info[:2],
-}))
-"""
-"""The environment's own folders first, then those that its ``site`` adds: system-site-packages."""
 
 
-def ask(python: Path, context: Context) -> dict[str, Any]:
-    """Where an environment has its distributions, and its Python's version.
-
-    :raises ToolFailed: if it cannot be started.
-    :raises UsageError: if it is no Python.
-    """
-    command = Command(args=[python, "-I", "-c", _ASK], timeout=60)
-    output = check(command, context.console).output
-    try:
-        said: dict[str, Any] = json.loads(output)
-    except ValueError:
-        raise UsageError(
-            f"--installed {python} is no Python: it said {output[:80]!r}",
-            hint="name an environment's bin/python",
-        ) from None
-    return said
-
-
-def installed(said: dict[str, Any], *, libraries: bool) -> list[Installed]:
+def installed(where: Interpreter, *, libraries: bool) -> list[Installed]:
     """What an environment has; of a distribution that is there twice, the one that is imported.
 
-    :param said: what ``ask`` gave.
     :param libraries: whether to describe ELF files too.
     :raises WheelInvalid: if a record cannot be read.
     """
-    prefix = Path(said["prefix"])
     found: dict[str, Installed] = {}
-    for folder in said["site"]:
-        site = Path(folder)
-        inside = site.is_relative_to(prefix)
-        below = site.relative_to(prefix).as_posix() if inside else "site-packages"
+    for site in where.sites:
+        inside = site.is_relative_to(where.prefix)
+        below = site.relative_to(where.prefix).as_posix() if inside else "site-packages"
         for claims in _distributions(site, below):
             elf = tuple(_elf(claims, site, below)) if libraries else ()
             found.setdefault(claims.distribution, Installed(claims, elf))

@@ -42,6 +42,7 @@ def run(args: Args, context: Context) -> int:
         axes = " ".join(
             "/".join(str(value) for value in getattr(targets, axis))
             for axis in ("python", "glibc", "arch", "accelerator")
+            if getattr(targets, axis)
         )
         rows.append([name, recipe.default_version, axes, recipe.summary])
         found.append(

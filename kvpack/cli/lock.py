@@ -70,7 +70,7 @@ def _told_strictly(names: list[str], context: Context) -> int:
 
 
 def _check(names: list[str], context: Context, *, strict: bool) -> int:
-    from kvpack.cli.select import read_checked_lock
+    from kvpack.cli.planning import read_checked_lock
     from kvpack.recipe.load import load_recipe
 
     results, first = [], None
@@ -115,7 +115,7 @@ def _lock(name: str, upgrade: str | None, context: Context) -> dict[str, object]
     except LockMissing:
         old = None
     new = pin(
-        recipe, context.roots, Online(context, name, recipe.build.package),
+        recipe, context.roots, Online(context, name, recipe.build.read_package),
         old=old, upgrade=upgrade, reporter=console,
         patches=lambda file: sha256_file(catalogue.patch_path(name, file)),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvpack.build.model import BuildPlan, BuiltWheel, Workshop
 from kvpack.cli.context import Context
-from kvpack.errors import AuditFailed, Fault, TargetUnavailable
+from kvpack.errors import AuditFailed, Fault
 from kvpack.tools.files import place_file, sha256_file, write_text
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ class Delivered:
     plan: BuildPlan
     built: BuiltWheel
     path: Path
-    audit: dict[str, Any]
+    audit: dict[str, Any] | None
+    """What the audit says; none of a native library: the wheels that are built with it have one."""
     shared: bool = False
     """Whether another machine's result was taken."""
 
@@ -38,7 +39,7 @@ class Delivered:
             "sha256": self.built.sha256,
             "size": self.built.size,
             "seconds": round(self.built.seconds, 3),
-            "audit": {"passed": self.audit["passed"], "counts": self.audit["counts"]},
+            "audit": self.audit and {name: self.audit[name] for name in ("passed", "counts")},
         }
 
 
@@ -57,6 +58,8 @@ def make(
     """
     from kvpack.cli.judge import judge, remembered
 
+    if plan.recipe.library is not None:
+        return _library(context, plan, out, cache)
     built, taken = stored(context, plan), False
     verdict = remembered(context, plan, built.sha256) if built else None
     if built is None or verdict is None:
@@ -78,6 +81,25 @@ def make(
         verdict = judge(context, plan, built)
     path = deliver(context, plan, built, (verdict, out))
     return Delivered(plan=plan, built=built, path=path, audit=verdict, shared=taken)
+
+
+def _library(context: Context, plan: BuildPlan, out: Path, cache: Path | None) -> Delivered:
+    """Deliver a native library as a tar, for who wants to look into it."""
+    from kvpack.cli.libraries import make_library
+
+    made = make_library(context, plan, cache)
+    path = out / made.file
+    if not (path.is_file() and sha256_file(path) == made.sha256):
+        place_file(context.store.check(made.sha256), path)
+    built = BuiltWheel(
+        key=plan.key,
+        file=made.file,
+        sha256=made.sha256,
+        size=made.size,
+        seconds=made.seconds,
+        hit=made.hit,
+    )
+    return Delivered(plan=plan, built=built, path=path, audit=None)
 
 
 def stored(context: Context, plan: BuildPlan) -> BuiltWheel | None:
@@ -132,15 +154,18 @@ def cibuildwheel_in(
 
     :param place: scratch folder, and the name of the source's folder inside the container.
     """
+    from kvpack.build.pure import pure_wheel
     from kvpack.build.run import cibuildwheel, prepare
+    from kvpack.cli.libraries import make_library
     from kvpack.cli.sources import unpack_source
     from kvpack.cli.supply import build_parts, supply
-    from kvpack.cli.workshop import ready_root
+    from kvpack.cli.workshop import check_machine, ready_root
 
     folder, source_folder = place
-    _check_machine(context, plan)
+    check_machine(context, plan)
     supply(context, build_parts(plan))
-    engine, image, root = ready_root(context, plan.inputs)
+    libraries = [make_library(context, one, cache) for one in plan.libraries]
+    engine, image, root = ready_root(context, plan.inputs, libraries)
     shop = Workshop(image=image, folder=folder, source_folder=source_folder, compiler_cache=cache)
     patches = context.catalogue
     with context.console.step(f"Preparing {plan.inputs.source.file}"):
@@ -151,19 +176,11 @@ def cibuildwheel_in(
         unpack_source(context.store.check(locked.sha256), source, locked.file)
         tools = host_tools(context, plan, folder)
     log = context.store.log_path(plan.key)
-    wheel = cibuildwheel(plan, shop, engine, tools=tools, log=log, reporter=context.console)
+    if plan.recipe.build.pure:
+        wheel = pure_wheel(plan, shop, engine, log=log, reporter=context.console)
+    else:
+        wheel = cibuildwheel(plan, shop, engine, tools=tools, log=log, reporter=context.console)
     return wheel, root
-
-
-def _check_machine(context: Context, plan: BuildPlan) -> None:
-    target = plan.inputs.target
-    if target.arch != context.machine:
-        raise TargetUnavailable(
-            f"{plan.title} cannot be built here",
-            cause=f"this machine is {context.machine}, the target is {target.arch}",
-            hint=f"run the same command on an {target.arch} machine: the key is the same there "
-            f"({plan.key[:12]})",
-        )
 
 
 def host_tools(context: Context, plan: BuildPlan, folder: Path) -> Path:

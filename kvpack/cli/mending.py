@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kvpack.cli.context import Context
 from kvpack.errors import ToolFailed, UsageError
+from kvpack.names import counted
 
 if TYPE_CHECKING:
     from kvpack.console import Console
@@ -128,9 +129,7 @@ def show(diagnosis: "Diagnosis", console: "Console") -> None:
     if diagnosis.not_checked:
         console.print()
     counts = ", ".join(
-        f"{count} {severity}{'' if count == 1 else 's'}"
-        for severity, count in diagnosis.counts.items()
-        if count
+        counted(count, severity) for severity, count in diagnosis.counts.items() if count
     )
     console.print(counts or "nothing to mend")
 

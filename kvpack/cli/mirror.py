@@ -3,8 +3,9 @@
 verify PRIMARY [MIRROR…]   the primary against its own manifests, then each mirror against it;
                            nothing is downloaded that a checksum answers
 sync PRIMARY MIRROR…       copy what is missing or damaged, then bring channels and pages up
-inputs [RECIPE…] --to URL  every locked input (sources, commits, Debian packages, wheels) under its
-                           sha256; kvpack.toml [mirrors] inputs = ["URL"] then fetches from there
+inputs [RECIPE…] --to URL  every locked input (sources, commits, Debian packages, wheels; images, by
+                           skopeo) under its sha256; kvpack.toml [mirrors] inputs = ["URL"] then
+                           fetches from there
 """
 
 import argparse

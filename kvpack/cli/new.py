@@ -20,8 +20,8 @@ from kvpack.errors import (
 
 if TYPE_CHECKING:
     from kvpack.cli.origins import Origin
+    from kvpack.recipe.catalogue import Catalogue
     from kvpack.recipe.facts import Facts
-    from kvpack.recipe.load import Catalogue
     from kvpack.recipe.source import GitSource
 
 
@@ -117,7 +117,7 @@ def _git_source(args: Args) -> "GitSource | None":
 
 def _catalogue(context: Context) -> "Catalogue":
     """The catalogue, or one that begins in the working directory (or ``--root``)."""
-    from kvpack.recipe.load import Catalogue
+    from kvpack.recipe.catalogue import Catalogue
 
     try:
         return context.catalogue
@@ -156,7 +156,8 @@ def _prove(text: str, name: str, context: Context) -> None:
 
     :raises KvpackError: if it is no recipe: a fault of this command.
     """
-    from kvpack.recipe.load import Catalogue, load_recipe
+    from kvpack.recipe.catalogue import Catalogue
+    from kvpack.recipe.load import load_recipe
     from kvpack.tools.files import write_text
 
     with context.store.scratch("new") as folder:

@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from kvpack.cli.context import Context
 from kvpack.errors import FetchFailed, KvpackError, ResolutionFailed, UsageError
-from kvpack.fetch.simple import Link
+from kvpack.fetch.simple import Link, sdists_of
 from kvpack.names import normalize
 
 if TYPE_CHECKING:
@@ -171,13 +171,7 @@ def _links(context: Context, project: str) -> tuple[Link, ...]:
 
 
 def _sdist(links: tuple[Link, ...], project: str, version: str | None) -> tuple[Link, str]:
-    found: dict[Version, Link] = {}
-    for link in links:
-        try:
-            _, known = parse_sdist_filename(link.filename)
-        except InvalidSdistFilename:
-            continue
-        found.setdefault(known, link)
+    found = sdists_of(links)
     if not found:
         wheels = sum(link.filename.endswith(".whl") for link in links)
         raise ResolutionFailed(

@@ -8,10 +8,10 @@ from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from kvpack.cli.pins import Environment
 from kvpack.names import Accelerator
 from kvpack.resolve import written
 from kvpack.resolve.choose import Ask, Found, left_out, requirements_of
+from kvpack.resolve.environment import Environment
 from kvpack.resolve.families import Families
 from kvpack.resolve.intent import Wish
 from kvpack.resolve.libraries import Libraries, load_libraries

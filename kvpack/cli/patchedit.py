@@ -33,7 +33,7 @@ def add(context: Context, name: str, what: str, fields: Mapping[str, str | None]
     :raises RecipeInvalid: if the recipe would have faults.
     :raises PatchFailed: if a version in its range does not take it.
     """
-    from kvpack.cli.select import read_checked_lock
+    from kvpack.cli.planning import read_checked_lock
     from kvpack.lock.source import LockedPatch
     from kvpack.recipe.edit import add_patch
     from kvpack.recipe.load import load_recipe
@@ -70,7 +70,7 @@ def drop(context: Context, name: str, patch_id: str) -> None:
 
     :raises UsageError: if the recipe has no such patch.
     """
-    from kvpack.cli.select import read_checked_lock
+    from kvpack.cli.planning import read_checked_lock
     from kvpack.names import did_you_mean
     from kvpack.recipe.edit import drop_patch
     from kvpack.recipe.load import load_recipe

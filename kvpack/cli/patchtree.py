@@ -38,8 +38,8 @@ def source_tree(
 
 def _of_version(context: Context, recipe: "Recipe", version: str) -> str:
     """The blob of a version's source: the locked one, else what upstream gives now."""
+    from kvpack.cli.planning import read_checked_lock
     from kvpack.cli.remote import Online
-    from kvpack.cli.select import read_checked_lock
     from kvpack.cli.supply import supply, wanted_source
     from kvpack.lock.source import PendingArchive, PendingGit
     from kvpack.recipe.source import GitSource

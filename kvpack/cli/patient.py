@@ -1,41 +1,29 @@
 """Joins what ``kvpack doctor`` looks at: files of an environment, ELF headers, owners of paths."""
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kvpack.cli.context import Context
+from kvpack.cli.interpreter import ask
 from kvpack.cli.mooncake_config import ability
 from kvpack.doctor import installed
 from kvpack.doctor.environment import Environment, Library, mori_rocm_of, torch_of
 from kvpack.doctor.installed import Found
 from kvpack.doctor.rules import Rules
-from kvpack.errors import UsageError
 from kvpack.resolve.families import Families
-from kvpack.tools.process import Command, check
 
 if TYPE_CHECKING:
     from kvpack.audit.model import ElfFile
     from kvpack.doctor.mooncake_model import WheelAbility
     from kvpack.resolve.model import Claims, Collision
 
-_ASK = """
-import json, os, sys
-def glibc():
-    try: return os.confstr("CS_GNU_LIBC_VERSION").split()[-1]
-    except Exception: return None
-print(json.dumps({
-    "prefix": sys.prefix,
-    "site": [p for p in sys.path if os.path.basename(p) in ("site-packages", "dist-packages")],
-    "python": "%d.%d" % sys.version_info[:2],
-    "glibc": glibc(),
-}))
-"""
+_SITES = ("site-packages", "dist-packages")
+"""Folders of what was installed; others on the path are somebody's sources."""
 _LIBRARY = re.compile(r"\.so(\.|$)")
 _ELF = b"\x7fELF"
 _Parsed = TypeVar("_Parsed")
@@ -57,9 +45,9 @@ class Reader:
         :raises ToolFailed: if the Python cannot be started.
         :raises UsageError: if it is no Python.
         """
-        said = ask(python, self.context)
-        prefix = Path(said["prefix"])
-        found, doubled = installed.find(Path(site) for site in said["site"])
+        said = ask(python, "--python", self.context)
+        prefix = said.prefix
+        found, doubled = installed.find(site for site in said.sites if site.name in _SITES)
         with self.context.console.step(f"Comparing {len(found)} distributions with RECORD") as step:
             distributions = tuple(installed.compare(found, prefix, step, quick=self.quick))
         with self.context.console.step("Reading what their libraries need"):
@@ -68,8 +56,8 @@ class Reader:
         libraries = _libraries(elves, self.rules)
         environment = Environment(
             python=str(python),
-            version=said["python"],
-            glibc=said["glibc"],
+            version=said.python,
+            glibc=said.glibc,
             distributions=tuple(sorted(distributions, key=lambda one: one.name)),
             doubled=tuple(doubled),
             libraries=libraries,
@@ -132,26 +120,6 @@ class Reader:
 
         report = judge(list(_claims(found, prefix)), self.families)
         return (*report.conflicts, *report.shared)
-
-
-def ask(python: Path, context: Context) -> dict[str, Any]:
-    """Where an environment has its distributions, its Python's version and glibc.
-
-    :raises ToolFailed: if it cannot be started.
-    :raises UsageError: if it is no Python.
-    """
-    command = Command(
-        args=[python, "-I", "-c", _ASK], args_shown=[str(python), "-I", "-c", "…"], timeout=60
-    )
-    output = check(command, context.console).output
-    try:
-        said: dict[str, Any] = json.loads(output)
-    except ValueError:
-        raise UsageError(
-            f"--python {python} is no Python: it said {output[:80]!r}",
-            hint="name an environment's bin/python",
-        ) from None
-    return said
 
 
 def _candidates(found: Iterable[Found]) -> Iterator[tuple[Found, Path]]:

@@ -1,6 +1,5 @@
 """What the words of ``kvpack conflicts`` pin: name==version, requirements files, pylocks."""
 
-import functools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -9,16 +8,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from packaging.markers import Marker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.pylock import Package, PackageWheel, Pylock, PylockValidationError
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from kvpack.errors import ResolutionFailed, UsageError
 from kvpack.names import SHA256_PATTERN
-from kvpack.resolve.wheels import best, tags_of
+from kvpack.resolve.environment import Environment
+from kvpack.resolve.wheels import best
 
 _HELP = "kvpack conflicts --help"
 
@@ -47,54 +46,6 @@ class Pin:
         """Where the wheel lies on this machine; ``None`` if it is elsewhere."""
         parts = urlsplit(self.url)
         return Path(unquote(parts.path)) if parts.scheme == "file" else None
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What the wheels are to be installed into: CPython on Linux."""
-
-    python: str
-    glibc: str
-    arch: str
-
-    def __str__(self) -> str:
-        return f"Python {self.python}, glibc {self.glibc}, {self.arch}"
-
-    @functools.cached_property
-    def tags(self) -> list[Tag]:
-        return tags_of(self.python, self.glibc, self.arch)
-
-    @functools.cached_property
-    def markers(self) -> dict[str, str]:
-        """The environment's marker variables (PEP 508)."""
-        return {
-            "implementation_name": "cpython",
-            "implementation_version": f"{self.python}.0",
-            "os_name": "posix",
-            "platform_machine": self.arch,
-            "platform_python_implementation": "CPython",
-            "platform_release": "",
-            "platform_system": "Linux",
-            "platform_version": "",
-            "python_full_version": f"{self.python}.0",
-            "python_version": self.python,
-            "sys_platform": "linux",
-        }
-
-    def wants(self, marker: Marker | None, **more: frozenset[str]) -> bool:
-        """Whether a requirement with this marker belongs to the environment."""
-        if marker is None:
-            return True
-        return marker.evaluate(
-            {**self.markers, **more}, context="lock_file" if more else "metadata"
-        )
-
-    def asks_for(self, requirement: str) -> bool:
-        """Whether a line of ``Requires-Dist`` counts here, extras left out."""
-        try:
-            return self.wants(Requirement(requirement).marker)
-        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):
-            return False
 
 
 def pins_of(text: str, place: str, environment: Environment) -> Iterator[Pin]:

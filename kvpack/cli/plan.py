@@ -40,6 +40,8 @@ def run(args: Args, context: Context) -> int:
     use_sources(context, args)
     whole = args.all or args.all_versions
     rows, incomplete = _whole(args, context) if whole else (_chosen(args, context), [])
+    # A native library stands before the first target that needs it.
+    rows = list({row["key"] or row["target"]: row for row in rows}.values())
     if shared := use_shared(args, context):
         shared.mark(rows)
     console = context.console
@@ -80,16 +82,20 @@ def _rows(
     args: Args, context: Context, locked: "tuple[Recipe, Slicer]", targets: "Iterable[Target]"
 ) -> list[dict[str, Any]]:
     """A row per target of one recipe, also where the lock could not name the source."""
-    from kvpack.cli.select import in_working_tree, plan_for
+    from kvpack.cli.planning import in_working_tree, pending, plan_for, with_libraries
 
     rows, planned = [], []
     for target in targets:
-        if reason := locked[1].pending(target.version):
+        reason = locked[1].pending(target.version)
+        if below := pending(context, locked[0], target):
+            rows.append(_pending(*below))
+            reason = reason or f"that of the native library {below[0].recipe} {below[0].version}"
+        if reason:
             rows.append(_pending(target, reason))
         else:
             planned.append(plan_for(context, *locked, target))
     planned = in_working_tree(context, planned) if args.dirty else planned
-    return rows + [describe(plan, context) for plan in planned]
+    return rows + [describe(plan, context) for plan in with_libraries(planned)]
 
 
 def _pending(target: "Target", reason: str) -> dict[str, Any]:
@@ -109,9 +115,9 @@ def _pending(target: "Target", reason: str) -> dict[str, Any]:
 
 def _whole(args: Args, context: Context) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of whole matrices, and what the locks cannot name."""
-    from kvpack.cli.select import read_checked_lock, selection
+    from kvpack.cli.planning import complete, library_names, read_checked_lock
+    from kvpack.cli.select import selection
     from kvpack.lock.check import Slicer
-    from kvpack.lock.expect import is_complete
     from kvpack.recipe.expand import choose_version, matrix
     from kvpack.recipe.load import load_recipe
 
@@ -119,18 +125,19 @@ def _whole(args: Args, context: Context) -> tuple[list[dict[str, Any]], list[str
     found, incomplete = [], []
     for name in args.recipes:
         recipe = load_recipe(context.catalogue, name)
-        lock = read_checked_lock(context, recipe)
-        slicer = Slicer(recipe, lock)
+        slicer = Slicer(recipe, read_checked_lock(context, recipe))
         wanted = [choose_version(recipe, args.version)]
         targets = [
             target
             for version in (recipe.versions if args.all_versions else wanted)
             for target in matrix(recipe, context.roots, version)
-            if is_complete(lock, target.accelerator, target.root) and chosen.holds(target)
+            if chosen.holds(target) and complete(context, slicer, target)
         ]
         found += _rows(args, context, (recipe, slicer), targets)
-        incomplete += [f"{name}: {reason}" for reason in lock.incomplete]
-    return found, incomplete
+        for one in (name, *library_names(context, [name])):
+            its = read_checked_lock(context, load_recipe(context.catalogue, one))
+            incomplete += [f"{one}: {reason}" for reason in its.incomplete]
+    return found, list(dict.fromkeys(incomplete))
 
 
 def describe(plan: "BuildPlan", context: Context) -> dict[str, Any]:
@@ -138,14 +145,17 @@ def describe(plan: "BuildPlan", context: Context) -> dict[str, Any]:
     from kvpack.build.key import first_difference
 
     record = context.store.read_record("actions", plan.key)
-    wheel = (record or {}).get("wheel") or {}
+    made = record or {}
+    wheel = made.get("wheel") or made.get("library") or {}
     hit = bool(wheel) and context.store.has(str(wheel["sha256"]))
     last = context.store.read_record("cells", plan.cell)
     because = ""
     if not hit:
         because = "never built here"
         if record is not None:
-            because = "its wheel left the store"
+            because = (
+                "its library left the store" if "library" in made else "its wheel left the store"
+            )
         elif last is not None:
             before = context.store.read_record("actions", str(last["key"])) or {}
             because = first_difference(before.get("action", {}), plan.action) or because

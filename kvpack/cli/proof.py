@@ -13,9 +13,10 @@ from kvpack.audit.model import ElfFile
 from kvpack.base import Value
 from kvpack.cli.context import Context
 from kvpack.cli.indexes import Indexes
-from kvpack.cli.pins import Environment, Pin
+from kvpack.cli.pins import Pin
 from kvpack.cli.reading import Read, Reader, recall, rules, rules_digest
-from kvpack.names import Accelerator
+from kvpack.names import Accelerator, counted
+from kvpack.resolve.environment import Environment
 from kvpack.resolve.families import load_families
 from kvpack.resolve.libraries import Libraries, load_libraries
 from kvpack.resolve.model import Claims, ProofReport, SetFinding, SetMember, SetTarget
@@ -132,7 +133,7 @@ class Prover:
             return [do(pin) for pin in pins]
         if not self.indexes.context.options.offline:
             self.indexes.registries.prepare(["pypi"])
-        step = self.indexes.context.console.step(f"{what} {far} wheel{'' if far == 1 else 's'}")
+        step = self.indexes.context.console.step(f"{what} {counted(far, 'wheel')}")
         with step, ThreadPoolExecutor(JOBS) as pool:
             return list(pool.map(do, pins))
 

@@ -91,7 +91,7 @@ def run(args: Args, context: Context) -> int:
 
 def prepare(args: Args, context: Context) -> "Prepared":
     """The release that the output folder holds, for what is selected."""
-    from kvpack.cli.select import plans
+    from kvpack.cli.select import of_wheels, plans
     from kvpack.publish.gather import gather
 
     if not args.dist.is_dir():
@@ -100,7 +100,7 @@ def prepare(args: Args, context: Context) -> "Prepared":
             cause="kvpack build writes wheels and their evidence there",
             hint=f"kvpack build RECIPE --out {args.dist}",
         )
-    args.recipes = context.recipe_names(args.recipes)
+    args.recipes = of_wheels(context, args.recipes)
     found = plans(context, Selected(**vars(args)))  # options that are build's alone: their defaults
     names = dict.fromkeys(plan.recipe.name for plan in found)
     locks = {name: context.catalogue.lock_path(name).read_bytes() for name in names}
@@ -113,7 +113,7 @@ def _published(args: Args, context: Context) -> "Callable[[str, str], bytes | No
     """Reads what the storage has beside a wheel, if anything is signed: it cannot be replaced."""
     from kvpack.publish.model import file_path
 
-    if not (args.sign_key or args.sign_command):
+    if not (args.sign_key or args.sign_command or args.sign_identity_command):
         return lambda _project, _file: None
     objects = open_read(args.to, context)
 

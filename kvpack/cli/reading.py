@@ -22,6 +22,7 @@ from kvpack.resolve.libraries import Libraries
 from kvpack.resolve.model import Claims
 from kvpack.resolve.ranged import claims_of_file, claims_of_url
 from kvpack.tools.files import sha256_file, sha256_of
+from kvpack.tools.records import Kind
 from kvpack.tools.store import Store
 from kvpack.tools.web import redact
 
@@ -40,7 +41,7 @@ class Read:
     """Bytes that came now, if it was fetched whole."""
 
 
-def recall(store: Store, kind: str, name: str, model: type[_Model]) -> _Model | None:
+def recall(store: Store, kind: Kind, name: str, model: type[_Model]) -> _Model | None:
     """A remembered value; ``None`` if there is none, or one that cannot be read."""
     record = store.read_record(kind, name)
     try:
@@ -95,12 +96,10 @@ class Reader:
         """Whether something of a wheel must come from elsewhere."""
         if self._near(pin) is not None:
             return False
-        kinds = ("claims", "facts") if self._is_native(pin) else ("claims",)
-        names = {"claims": _claims_names(pin), "facts": [_facts_name(pin)]}
-        return not all(
-            any((self._store.root / kind / f"{name}.json").is_file() for name in names[kind])
-            for kind in kinds
-        )
+        paths = [[self._store.record_path("claims", name) for name in _claims_names(pin)]]
+        if self._is_native(pin):
+            paths.append([self._store.record_path("facts", _facts_name(pin))])
+        return not all(any(path.is_file() for path in either) for either in paths)
 
     def _may_be_whole(self, pin: Pin) -> bool:
         return self.libraries is not None and not self.libraries.known_by_name(pin.name)

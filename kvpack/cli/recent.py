@@ -14,11 +14,12 @@ from kvpack.cli.outcome import Outcome, Wanted
 from kvpack.cli.reading import rules, rules_digest
 from kvpack.resolve.folder import wheels_in
 from kvpack.tools.files import canonical_json, sha256_file, sha256_of
+from kvpack.tools.records import Kind
 from kvpack.tools.store import Store
 
 FRESH = 600
 """Seconds."""
-KIND = "outcomes"
+KIND: Kind = "outcomes"
 
 
 def key_of(wanted: Wanted, index: str) -> str:

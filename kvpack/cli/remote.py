@@ -6,14 +6,14 @@ import textwrap
 import zipfile
 from typing import TYPE_CHECKING
 
-from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from packaging.version import Version
 
 from kvpack.cli.context import Context
 from kvpack.cli.sources import content_of, git_sources, repository_for
-from kvpack.errors import FetchFailed, ResolutionFailed
+from kvpack.errors import ResolutionFailed
 from kvpack.fetch.download import fetch
 from kvpack.fetch.model import Wanted
+from kvpack.fetch.simple import sdists_of
 from kvpack.fetch.unlocked import fetch_unlocked
 from kvpack.lock import apt, uv
 from kvpack.lock.sdist import GitTree, Sdist
@@ -103,12 +103,7 @@ class Online:
     def wheels(self, question: uv.Question) -> "tuple[LockedWheel, ...]":
         """Resolve against the primary index of the machine: others may not add versions."""
         registry = self._registries.pypi()
-        if registry.primary is None:
-            raise FetchFailed(
-                "no index of PyPI is known on this machine",
-                hint="configure pip or uv, or put [registries.pypi] index = … into kvpack.toml",
-            )
-        index = uv.Index(url=registry.primary, cert=registry.settings.cert)
+        index = uv.Index(url=registry.index, cert=registry.settings.cert)
         where = f"{question.environment.python} {question.environment.arch or 'any'}"
         names = ", ".join(re.split(r"[<>=!~\[; ]", text)[0] for text in question.requires)
         with self._reporter.step(
@@ -154,16 +149,10 @@ def wanted_wheel(wheel: "LockedWheel") -> Wanted:
 
 
 def _sdist_of(links: "tuple[Link, ...]", project: str, version: str) -> "Link":
-    versions = set()
-    for link in links:
-        try:
-            _, found = parse_sdist_filename(link.filename)
-        except InvalidSdistFilename:
-            continue
-        versions.add(found)
-        if found == Version(version):
-            return link
-    known = ", ".join(str(v) for v in sorted(versions)[-8:]) or "none"
+    found = sdists_of(links)
+    if link := found.get(Version(version)):
+        return link
+    known = ", ".join(str(one) for one in sorted(found)[-8:]) or "none"
     raise ResolutionFailed(
         f"{project} {version} has no sdist on the index",
         cause=f"sdists there: {known}",

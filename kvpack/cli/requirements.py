@@ -13,13 +13,13 @@ written. --check writes nothing and exits with 71 if the files are not what INTE
 """
 
 import argparse
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kvpack.cli.context import Context, Options
+from kvpack.cli import accelerators, words
+from kvpack.cli.context import Context
 from kvpack.errors import RequirementsStale, UsageError
-from kvpack.names import GLIBC_PATTERN, PYTHON_PATTERN, Accelerator, Arch, did_you_mean
+from kvpack.names import Accelerator, Arch
 
 if TYPE_CHECKING:
     from kvpack.cli.outcome import Outcome, Wanted
@@ -29,11 +29,8 @@ SUFFIX = {"cuda12": "cu12", "cuda13": "cu13", "rocm7": "rocm", "cpu": "cpu"}
 """How vLLM names the files of an accelerator (requirements/kv_connectors_cu13.txt)."""
 
 
-class Args(Options):
+class Args(accelerators.Told):
     intent: Path | None = None
-    cuda: str | None = None
-    rocm: str | None = None
-    cpu: bool = False
     python: str = "3.12"
     glibc: str = "2.35"
     arch: str | None = None
@@ -100,7 +97,7 @@ def run(args: Args, context: Context) -> int:
     """Choose, prove, then write or compare."""
     from kvpack.cli.outcome import Wanted
 
-    accelerator = _accelerator(args)
+    accelerator = accelerators.told(args) or Accelerator.CPU  # the parser asks for one of three
     _check(args)
     arches = tuple(Arch) if args.universal else (Arch(args.arch or context.machine),)
     intent = args.intent or DEFAULT_INTENT
@@ -121,14 +118,14 @@ def run(args: Args, context: Context) -> int:
         host=tuple(args.host_library or ()),
     )
     outcome = _outcome(args, context, wanted)
-    files = {targets[0]: outcome.requirements, targets[1]: outcome.pylock}
+    files = outcome.files(targets)
     stale = _stale(files)
     if not args.check:
         _write(files, stale)
     if context.console.as_json:
         context.console.answer("requirements", _json(args, outcome, files, stale))
     else:
-        _show(args, context, outcome, stale)
+        _show(args, context, (outcome, files), stale)
     return RequirementsStale.exit_code if args.check and stale else 0
 
 
@@ -151,36 +148,11 @@ def _outcome(args: Args, context: Context, wanted: "Wanted") -> "Outcome":
 # -- words ----------------------------------------------------------------------------------------
 
 
-def _accelerator(args: Args) -> Accelerator:
-    if args.cpu:
-        return Accelerator.CPU
-    kind, value = ("cuda", args.cuda) if args.cuda else ("rocm", args.rocm or "")
-    majors = [one.removeprefix(kind) for one in Accelerator if one.startswith(kind)]
-    major = value.partition(".")[0]
-    if not re.fullmatch(r"\d+(\.\d+)*", value) or major not in majors:
-        raise UsageError(
-            f"--{kind} does not take {value!r}",
-            cause=f"kvpack knows {kind.upper()} {' and '.join(majors)}",
-            hint=f"such as --{kind} {majors[-1]}",
-        )
-    return Accelerator(kind + major)
-
-
 def _check(args: Args) -> None:
-    for option, value, pattern, example in (
-        ("--python", args.python, PYTHON_PATTERN, "3.12"),
-        ("--glibc", args.glibc, GLIBC_PATTERN, "2.35"),
-        ("--torch", args.torch, r"\d+\.\d+(\.\d+)?(\+[A-Za-z0-9.]+)?", "2.13.0"),
-        ("--name", args.name, r"[A-Za-z0-9][A-Za-z0-9_-]*", "kv_connectors"),
-    ):
-        if value is not None and not re.fullmatch(pattern, value):
-            raise UsageError(f"{option} does not take {value!r}", hint=f"such as {example}")
-    if args.arch is not None and args.arch not in list(Arch):
-        raise UsageError(
-            f"--arch does not take {args.arch!r}",
-            cause=did_you_mean(args.arch, Arch),
-            hint="--universal is for both in one file",
-        )
+    words.check_environment(args.python, args.glibc, args.torch)
+    words.check("--name", args.name, r"[A-Za-z0-9][A-Za-z0-9_-]*", "kv_connectors")
+    if args.arch is not None:
+        words.arch_of(args.arch, hint="--universal is for both in one file")
     if args.arch is not None and args.universal:
         raise UsageError("--arch and --universal exclude each other", hint="leave one out")
 
@@ -262,16 +234,18 @@ def _write(files: dict[Path, str], stale: list[Path]) -> None:
 # -- what a user sees -----------------------------------------------------------------------------
 
 
-def _show(args: Args, context: Context, outcome: "Outcome", stale: list[Path]) -> None:
+def _show(
+    args: Args, context: Context, made: "tuple[Outcome, dict[Path, str]]", stale: list[Path]
+) -> None:
     import difflib
 
-    console = context.console
+    (outcome, files), console = made, context.console
     console.table(["distribution", "version", "wheel", "from", "why"], outcome.rows)
     console.print()
     for note in outcome.notes:
         console.print(note)
     console.print()
-    for path, text in outcome.files(_targets(args, _accelerator(args))).items():
+    for path, text in files.items():
         if not args.check:
             console.print(f"{'written' if path in stale else 'unchanged'}: {path}")
         elif path in stale:

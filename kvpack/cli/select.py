@@ -4,19 +4,20 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from kvpack.cli.context import Context, Options
+from kvpack.cli import accelerators
+from kvpack.cli.context import Context
+from kvpack.cli.words import arch_of
 from kvpack.errors import SourceUnreachable, UsageError
-from kvpack.names import Accelerator, Arch, did_you_mean
+from kvpack.names import Accelerator, Arch
 
 if TYPE_CHECKING:
     from kvpack.build.model import BuildPlan
     from kvpack.cli.remote import Online
     from kvpack.lock.check import Slicer
-    from kvpack.lock.model import Inputs, Lock
     from kvpack.recipe.model import Recipe, Selection, Target
 
 
-class Selected(Options):
+class Selected(accelerators.Told):
     """Recipes and axes, as the parser leaves them."""
 
     recipes: list[str]
@@ -24,9 +25,6 @@ class Selected(Options):
     python: str | None = None
     glibc: str | None = None
     arch: str | None = None
-    cuda: str | None = None
-    rocm: str | None = None
-    cpu: bool = False
     sources: Sequence[str] = ()
     dirty: bool = False
 
@@ -56,14 +54,14 @@ def selection(args: Selected) -> "Selection":
 
     from kvpack.recipe.model import Selection
 
-    accelerators = [Accelerator.CPU] if args.cpu else []
-    accelerators += _accelerators("cuda", args.cuda) + _accelerators("rocm", args.rocm)
+    chosen = [Accelerator.CPU] if args.cpu else []
+    chosen += _accelerators("cuda", args.cuda) + _accelerators("rocm", args.rocm)
     try:
         return Selection(
             python=_words("python", args.python),
             glibc=_words("glibc", args.glibc),
             arch=_arches(args.arch),
-            accelerator=tuple(accelerators) or None,
+            accelerator=tuple(chosen) or None,
         )
     except ValidationError as error:
         item = error.errors()[0]
@@ -98,49 +96,15 @@ def _words(axis: str, text: str | None) -> tuple[str, ...] | None:
 
 
 def _arches(text: str | None) -> tuple[Arch, ...] | None:
-    found = []
-    for word in _words("arch", text) or ():
-        if word not in set(Arch):
-            raise UsageError(
-                f"--arch does not take {word!r}", cause=did_you_mean(word, Arch), hint=_HINT
-            )
-        found.append(Arch(word))
-    return tuple(found) or None
+    return tuple(arch_of(word, hint=_HINT) for word in _words("arch", text) or ()) or None
 
 
 def _accelerators(kind: str, text: str | None) -> list[Accelerator]:
-    found = []
-    for word in _words(kind, text) or ():
-        name = f"{kind}{word.partition('.')[0]}"
-        if name not in set(Accelerator):
-            known = [str(a).removeprefix(kind) for a in Accelerator if a.startswith(kind)]
-            raise UsageError(
-                f"--{kind} does not take {word!r}",
-                cause=f"known majors: {', '.join(known)}",
-                hint=_HINT,
-            )
-        found.append(Accelerator(name))
-    return found
-
-
-def read_checked_lock(context: Context, recipe: "Recipe") -> "Lock":
-    """The recipe's lock, which says what the recipe asks for.
-
-    :raises LockDrift: if it does not; nothing is ever built from a stale lock.
-    """
-    from kvpack.lock.check import check
-    from kvpack.lock.file import read_lock
-    from kvpack.tools.files import sha256_file
-
-    catalogue = context.catalogue
-    path = catalogue.lock_path(recipe.name)
-    place = catalogue.shown(path)
-    lock = read_lock(path, place)
-    check(
-        recipe, context.roots, lock, place,
-        lambda file: sha256_file(catalogue.patch_path(recipe.name, file)),
-    )  # fmt: skip
-    return lock
+    cause = f"known majors: {', '.join(accelerators.majors(kind))}"
+    return [
+        accelerators.of_version(kind, word, cause=cause, hint=_HINT)
+        for word in _words(kind, text) or ()
+    ]
 
 
 def plans(context: Context, args: Selected, *, ask: bool = False) -> "list[BuildPlan]":
@@ -149,12 +113,14 @@ def plans(context: Context, args: Selected, *, ask: bool = False) -> "list[Build
     :param ask: whether a source that the lock could not name is asked for, so that whoever needs
         it hears why it cannot be had.
     """
+    from kvpack.cli.planning import in_working_tree, plan_for
+
     found = []
     use_sources(context, args)
     for recipe, slicer, targets in chosen_targets(context, args):
-        for version in dict.fromkeys(target.version for target in targets):
-            if ask and slicer.pending(version):
-                ask_pending(context, recipe, version)
+        for target in targets:
+            if ask:
+                _ask_pending(context, slicer, target)
         planned = [plan_for(context, recipe, slicer, target) for target in targets]
         found += in_working_tree(context, planned) if args.dirty else planned
     return found
@@ -164,6 +130,7 @@ def chosen_targets(
     context: Context, args: Selected
 ) -> "Iterator[tuple[Recipe, Slicer, tuple[Target, ...]]]":
     """The selected targets of each recipe that was named, with its lock."""
+    from kvpack.cli.planning import read_checked_lock
     from kvpack.lock.check import Slicer
     from kvpack.recipe.expand import expand
     from kvpack.recipe.load import load_recipe
@@ -177,16 +144,59 @@ def chosen_targets(
         yield recipe, Slicer(recipe, read_checked_lock(context, recipe)), targets
 
 
+def of_wheels(context: Context, named: list[str]) -> list[str]:
+    """The recipes that were named, or all whose result is a wheel.
+
+    :raises UsageError: if one that was named is a native library.
+    """
+    from kvpack.recipe.load import load_recipe
+
+    found = []
+    for name in context.recipe_names(named):
+        if load_recipe(context.catalogue, name).library is None:
+            found.append(name)
+        elif named:
+            raise UsageError(
+                f"{name} is a native library: no wheel that could be published or bundled",
+                cause="it goes along with what is built with it",
+                hint=f"name the recipes whose build.libraries have {name}",
+            )
+    return found
+
+
 def use_sources(context: Context, args: Selected) -> None:
     """Note where ``--source`` says that sources are.
 
     :raises UsageError: if one is not among the recipes, or ``--dirty`` has nothing to be about.
     """
+    from kvpack.cli.planning import library_names
     from kvpack.cli.sources import supplied
 
-    context.supplied.update(supplied(list(args.sources), args.recipes))
+    libraries = library_names(context, args.recipes) if args.sources else []
+    context.supplied.update(supplied(list(args.sources), [*args.recipes, *libraries]))
     if args.dirty and not args.sources:
         raise UsageError("--dirty needs --source NAME=PATH", hint="it builds that working tree")
+    if below := [name for name in libraries if args.dirty and name in context.supplied]:
+        raise UsageError(
+            f"--dirty builds the working tree of {', '.join(args.recipes)}, "
+            f"and not that of the native library {below[0]}",
+            cause="a library below a wheel is built from its locked commit",
+            hint=f"kvpack build {below[0]} --source {below[0]}=PATH --dirty; or commit, then: "
+            f"kvpack lock {below[0]} --source {below[0]}=PATH",
+        )
+
+
+def _ask_pending(context: Context, slicer: "Slicer", target: "Target") -> None:
+    """Ask for the sources that the locks of a target and of its libraries could not name."""
+    from kvpack.cli.planning import uses
+
+    if (slicer.recipe.name, target.version) in context.asked:
+        return
+    context.asked.add((slicer.recipe.name, target.version))
+    if slicer.pending(target.version):
+        ask_pending(context, slicer.recipe, target.version)
+    for below, wanted in uses(context, slicer.recipe, target):
+        _ask_pending(context, below, wanted)
 
 
 def ask_pending(context: Context, recipe: "Recipe", version: str) -> None:
@@ -199,7 +209,8 @@ def ask_pending(context: Context, recipe: "Recipe", version: str) -> None:
 
     if context.options.offline:
         return
-    remote, label = Online(context, recipe.name, recipe.build.package), f"{recipe.name} {version}"
+    remote = Online(context, recipe.name, recipe.build.read_package)
+    label = f"{recipe.name} {version}"
     try:
         _ask(remote, recipe, version, label)
     except SourceUnreachable as error:
@@ -225,46 +236,3 @@ def _ask(remote: "Online", recipe: "Recipe", version: str, label: str) -> None:
         repository = recipe.git_for(patch)
         if patch.commit is not None and repository is not None:
             remote.change(f"patch {patch.id}", repository, patch.commit)
-
-
-def in_working_tree(context: Context, planned: "list[BuildPlan]") -> "list[BuildPlan]":
-    """The plans of one recipe with the working tree of ``--source`` in place of the commit."""
-    from kvpack.cli.sources import dirty_tree
-
-    trees = {plan.inputs.target.version: plan.inputs for plan in planned}
-    sources = {version: dirty_tree(context, inputs) for version, inputs in trees.items()}
-    return [
-        _plan(
-            context,
-            plan.recipe,
-            plan.inputs.model_copy(update={"source": sources[plan.inputs.target.version]}),
-        )
-        for plan in planned
-    ]
-
-
-def plan_for(context: Context, recipe: "Recipe", slicer: "Slicer", target: "Target") -> "BuildPlan":
-    """The plan of one target."""
-    from kvpack.cli.sources import take_file
-
-    inputs = slicer.inputs(target)
-    take_file(context, inputs)
-    return _plan(context, recipe, inputs)
-
-
-def _plan(context: Context, recipe: "Recipe", inputs: "Inputs") -> "BuildPlan":
-    from kvpack.build.key import action, action_key, local_version
-    from kvpack.build.model import BuildPlan
-    from kvpack.lock.source import DirtyTree
-
-    target = inputs.target
-    document = action(recipe, inputs, context.roots)
-    key = action_key(document)
-    return BuildPlan(
-        recipe=recipe,
-        inputs=inputs,
-        action=document,
-        key=key,
-        distribution=recipe.distribution.name_for(target.accelerator) or recipe.name,
-        version=local_version(target.version, key, dirty=isinstance(inputs.source, DirtyTree)),
-    )

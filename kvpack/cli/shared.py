@@ -11,9 +11,12 @@ from kvpack.cli.context import Context
 from kvpack.errors import StorageFailed, StorageUnsafe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kvpack.audit.model import AuditReport
     from kvpack.build.model import BuildPlan, BuiltWheel
     from kvpack.publish.shared import Result
+    from kvpack.tools.signing import PublicKey, Signer
     from kvpack.tools.stored import Found, Objects, Version
 
 SHARED_HIT = "hit (shared)"
@@ -23,10 +26,23 @@ SINGLE = 16
 
 
 class SharedResults:
-    """The storage that holds them, as one run uses it."""
+    """The storage that holds them, as one run uses it.
 
-    def __init__(self, context: Context, objects: "Objects", *, write: bool) -> None:
+    :param keys: one of them must have signed what is taken; none: signatures are not asked for.
+    :param signer: whoever signs what is given.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        objects: "Objects",
+        *,
+        write: bool,
+        keys: "Sequence[PublicKey]" = (),
+        signer: "Signer | None" = None,
+    ) -> None:
         self._context, self._objects, self._write = context, objects, write
+        self._keys, self._signer = keys, signer
         self.name = objects.name
         self._silent = False
         """Whether it failed in this run, so that it is not asked again."""
@@ -39,9 +55,9 @@ class SharedResults:
     def mark(self, rows: list[dict[str, Any]]) -> None:
         """Mark the rows of a plan that need not be built, because there is a result of their key.
 
-        Whether it can be used shows when it is taken: nothing of it is read here.
+        Whether it can be used shows when it is taken: only a demanded signature is looked at here.
         """
-        from kvpack.publish.shared import action_path, known_keys
+        from kvpack.publish.shared import action_path, known_keys, signed_keys
 
         asked = [row for row in rows if row["state"] == "build" and not row["dirty"]]
         if self._silent or not asked:
@@ -52,6 +68,9 @@ class SharedResults:
             else:
                 keys = [row["key"] for row in asked]
                 known = {key for key in keys if self._objects.head(action_path(key)) is not None}
+            if self._keys:
+                wanted = known & {row["key"] for row in asked}
+                known = signed_keys(self._objects, wanted, self._keys)
         except StorageFailed as error:
             self._give_up(error)
             return
@@ -91,12 +110,12 @@ class SharedResults:
 
     def _taken(self, plan: "BuildPlan", data: bytes) -> "BuiltWheel":
         from kvpack.build.sbom import sbom
-        from kvpack.publish.shared import check_wheel, read
+        from kvpack.publish.shared import check_wheel
         from kvpack.tools.files import canonical_json
 
         context = self._context
-        bill = canonical_json(sbom(plan.recipe, plan.inputs, plan.key))
-        result = read(data, plan)
+        bill = canonical_json(sbom(plan.recipe, plan.inputs, plan.key, plan.libraries))
+        result = self._read(plan, data)
         with context.store.scratch("shared") as folder:
             wheel = folder / result.file
             with context.console.step(f"Taking {result.file} from {self.name}"):
@@ -105,6 +124,18 @@ class SharedResults:
             report = self._examined(plan, wheel)
             context.store.add_file(wheel, expected=result.sha256)
         return self._judged(plan, result, report)
+
+    def _read(self, plan: "BuildPlan", data: bytes) -> "Result":
+        """Read a record, and hold it to the demanded keys.
+
+        :raises Poisoned: if it cannot be used.
+        """
+        from kvpack.publish.shared import check_signature, read
+
+        result = read(data, plan)
+        if self._keys:
+            check_signature(result, self._keys)
+        return result
 
     def _download(self, result: "Result", wheel: Any) -> None:  # noqa: ANN401  # a path
         """Read the wheel; one that is cut is begun again."""
@@ -145,11 +176,12 @@ class SharedResults:
         :raises Poisoned: if the wheel does not pass.
         """
         from kvpack.cli.judge import judge, verdict_name
+        from kvpack.cli.sharedverdict import built_of, with_trial
         from kvpack.publish.shared import Poisoned
 
-        store, built = self._context.store, _built(result)
+        store, built = self._context.store, built_of(result)
         name = verdict_name(plan, result.sha256)
-        whole = _with_trial(plan, report, result, name)
+        whole = with_trial(plan, report, result, name)
         if whole is not None:
             store.write_record("audits", name, whole.as_json())
         verdict = judge(self._context, plan, built)
@@ -174,17 +206,22 @@ class SharedResults:
             bytes: take that one.
         :raises StorageUnsafe: if the storage ignores conditions.
         """
-        from kvpack.publish.shared import action_path, give
+        from kvpack.cli.sharedverdict import result_of
+        from kvpack.publish.shared import give
 
         if not self._write or self._silent or plan.dirty:
             return False
         console = self._context.console
         try:
-            path, bad = action_path(plan.key), self._poisoned.get(plan.key)
-            if built.hit and self._objects.head(path) is not None and bad is None:
-                return False
+            bad = self._poisoned.get(plan.key)
+            if built.hit and bad is None:
+                stands, bad = self._stands(plan)
+                if stands:
+                    return False
             self._guard()
-            result = self._result(plan, built, verdict)
+            result = self._signed(plan, result_of(self._context, plan, built, verdict))
+            if result is None:
+                return False
             wheel = self._context.store.check(built.sha256)
             if give(self._objects, result, wheel, instead_of=bad):
                 self._poisoned.pop(plan.key, None)
@@ -197,12 +234,28 @@ class SharedResults:
             self._give_up(error)
         return False
 
+    def _stands(self, plan: "BuildPlan") -> "tuple[bool, Version | None]":
+        """Whether a record is there that may stay; if not, the version of the one to replace."""
+        from kvpack.publish.shared import Poisoned, action_path
+
+        if not self._keys:
+            return self._objects.head(action_path(plan.key)) is not None, None
+        found = self._objects.get(action_path(plan.key))
+        if found is None:
+            return False, None
+        try:
+            self._read(plan, found.data)
+        except Poisoned as reason:
+            self._context.console.warn(f"{plan.title}: {self.name}: {reason}; it is replaced")
+            return False, found.stat.version
+        return True, None
+
     def _other_first(self, plan: "BuildPlan", built: "BuiltWheel") -> bool:
-        from kvpack.publish.shared import Poisoned, action_path, read
+        from kvpack.publish.shared import Poisoned, action_path
 
         found = self._objects.get(action_path(plan.key))
         try:
-            first = read(found.data, plan) if found else None
+            first = self._read(plan, found.data) if found else None
         except Poisoned:
             return False
         if first is None or first.sha256 == built.sha256:
@@ -213,17 +266,25 @@ class SharedResults:
         )
         return True
 
-    def _result(self, plan: "BuildPlan", built: "BuiltWheel", verdict: dict[str, Any]) -> "Result":
-        from kvpack.cli.judge import verdict_name
-        from kvpack.publish.shared import Result, Verdict
+    def _signed(self, plan: "BuildPlan", result: "Result") -> "Result | None":
+        """Sign a result, if somebody signs.
 
-        record = self._context.store.read_record("actions", plan.key) or {}
-        return Result(
-            key=plan.key, file=built.file, sha256=built.sha256, size=built.size,
-            seconds=built.seconds, made=int(record.get("made", time.time())),
-            root=record.get("root"), builder=record.get("builder"),
-            verdict=Verdict(name=verdict_name(plan, built.sha256), report=verdict),
-        )  # fmt: skip
+        ``None``: not by a demanded key. Sharing it would stand in the way of those who can.
+        """
+        from kvpack.publish.shared import Poisoned, check_signature, signed
+
+        if self._signer is not None:
+            if (self._context.store.read_record("actions", plan.key) or {}).get("shared"):
+                self._context.console.note(f"{plan.title}: it was not built here, nor signed")
+                return None  # whoever put it there would get a signature for it
+            result = signed(result, self._signer)
+        try:
+            if self._keys:
+                check_signature(result, self._keys)
+        except Poisoned as reason:
+            self._context.console.warn(f"{plan.title}: not shared: {reason} (--sign-key)")
+            return None
+        return result
 
     def _guard(self) -> None:
         """Probe the storage before the first write of a run; nothing is asked in read-only mode."""
@@ -237,40 +298,3 @@ class SharedResults:
         self._silent = True
         text = f"{error.what}: {error.cause}" if error.cause else error.what
         self._context.console.warn(f"shared results are left out of this run: {text}")
-
-
-def _built(result: "Result") -> "BuiltWheel":
-    from kvpack.build.model import BuiltWheel
-    from kvpack.names import Sha256
-
-    return BuiltWheel(
-        key=Sha256(result.key), file=result.file, sha256=Sha256(result.sha256),
-        size=result.size, seconds=result.seconds, hit=True,
-    )  # fmt: skip
-
-
-def _with_trial(
-    plan: "BuildPlan", report: "AuditReport", result: "Result", name: str
-) -> "AuditReport | None":
-    """The report of this machine with what running the wheel showed where it was built.
-
-    Running it again here would need the builder root, which a hit must not fetch. Whoever could
-    forge that verdict could forge the wheel. ``None``: it was not judged by the rules of today.
-    """
-    from pydantic import ValidationError
-
-    from kvpack.audit.model import AuditReport
-
-    if not (plan.recipe.audit.imports or plan.recipe.audit.run):
-        return report
-    try:
-        there = AuditReport.model_validate(result.verdict.report)
-    except ValidationError:
-        return None
-    same = there.facts == report.facts and set(map(str, report.findings)) <= set(
-        map(str, there.findings)
-    )
-    if result.verdict.name != name or not same or not there.passed:
-        return None
-    run = tuple(one for one in there.findings if one not in report.findings)
-    return report.model_copy(update={"findings": (*run, *report.findings)})

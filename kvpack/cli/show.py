@@ -45,14 +45,28 @@ def run(args: Args, context: Context) -> int:
         console.print(f"other versions: {', '.join(others)}")
     if recipe.homepage:
         console.print(recipe.homepage)
+    if recipe.library is not None:
+        console.print(f"a native library, at {recipe.library.prefix} of the roots that need it")
+    for use in recipe.build.libraries:
+        when = f" ({use.when})" if use.when else ""
+        console.print(f"built with the native library {use.name} {use.version}{when}")
     console.print()
+    first = 0 if recipe.library is None else 1  # a native library has no Python
     console.table(
-        ["python", "glibc", "arch", "accelerator", "builder root"],
-        _targets(context, recipe, targets),
+        ["python", "glibc", "arch", "accelerator", "builder root"][first:],
+        [row[first:] for row in _targets(context, recipe, targets)],
     )
     if recipe.options:
         console.print()
         console.table(["option", "sets", "default", "what"], _options(recipe))
+    if recipe.prove:
+        from kvpack.recipe.page import expected
+
+        console.print()
+        console.table(
+            ["proof", "what it means", "a wheel built here"],
+            [[one.id, one.summary, expected(one).replace("`", "")] for one in recipe.prove],
+        )
     for patch in recipe.patches:
         console.print(f"patch {patch.id} ({patch.when or 'all versions'}): {patch.why}")
     _around(context, recipe)
@@ -83,12 +97,16 @@ def _targets(context: Context, recipe: "Recipe", targets: "Iterable[Target]") ->
 def _options(recipe: "Recipe") -> list[list[str]]:
     rows = []
     for name, option in sorted(recipe.options.items()):
-        values = [f"{a}: {v}" for a, v in option.per_accelerator.items()]
-        default = ", ".join([str(option.default), *values]).lower()
-        name_there = option.cmake or option.meson or option.env or ""
+        values = [f"{a}: {_value(v)}" for a, v in option.per_accelerator.items()]
+        default = ", ".join([_value(option.default), *values])
+        name_there = option.cmake or option.meson or option.env or f"--{option.configure}"
         when = f" ({option.when})" if option.when else ""
         rows.append([name, name_there + when, default, option.summary])
     return rows
+
+
+def _value(value: bool | str) -> str:  # noqa: FBT001
+    return str(value).lower() if isinstance(value, bool) else value or '""'
 
 
 def _around(context: Context, recipe: "Recipe") -> None:
@@ -124,7 +142,7 @@ def _around(context: Context, recipe: "Recipe") -> None:
 
 
 def _locked(context: Context, recipe: "Recipe") -> dict[str, Any]:
-    from kvpack.cli.select import read_checked_lock
+    from kvpack.cli.planning import read_checked_lock
 
     try:
         lock = read_checked_lock(context, recipe)

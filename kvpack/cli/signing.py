@@ -10,7 +10,7 @@ from kvpack.errors import SigningFailed, UsageError
 
 if TYPE_CHECKING:
     from kvpack.build.model import BuildPlan
-    from kvpack.tools.signing import Signer
+    from kvpack.tools.signing import IdentityCommand, Signer
 
 URI = r"[a-z][a-z0-9+.-]*:\S+"
 
@@ -23,6 +23,7 @@ class Signing(Options):
     sign_key_id: str | None = None
     sign_public_key: Path | None = None
     sign_identity: bool = False
+    sign_identity_command: str | None = None
     builder_id: str | None = None
 
 
@@ -46,11 +47,14 @@ def add_signing(parser: argparse.ArgumentParser) -> None:
         help="its public key: each signature is checked",
     )  # fmt: skip
     group.add_argument(
-        "--sign-identity", action="store_true", help="keyless: not part of this kvpack, says why"
-    )
+        "--sign-identity-command", metavar="CMD",
+        help="signs keyless: gets a statement on standard input, writes a Sigstore bundle (cosign, "
+        "sigstore)",
+    )  # fmt: skip
+    group.add_argument("--sign-identity", action="store_true", help=argparse.SUPPRESS)
 
 
-def signer_of(args: Signing, context: Context) -> "Signer | None":
+def signer_of(args: Signing, context: Context) -> "Signer | IdentityCommand | None":
     """Whoever signs; ``None`` if nobody was named.
 
     :raises UsageError: if the options do not fit each other.
@@ -58,11 +62,17 @@ def signer_of(args: Signing, context: Context) -> "Signer | None":
     """
     if args.sign_identity:
         raise SigningFailed(
-            "keyless signing is not part of this kvpack",
-            cause="it needs an identity provider, Fulcio and Rekor; it was not tested against them",
-            hint="--sign-key or --sign-command; or sign the wheel in CI with pypi-attestations: "
-            "kvpack publish takes the .provenance file that lies beside it",
+            "kvpack itself cannot sign keyless",
+            cause="that takes an identity provider, Fulcio and Rekor; cosign and sigstore do it",
+            hint="--sign-identity-command CMD hands the statement to one of them "
+            "(docs/howto-provenance.md); or --sign-key, --sign-command",
         )
+    if args.sign_identity_command:
+        if args.sign_key or args.sign_command:
+            raise UsageError("--sign-identity-command excludes --sign-key and --sign-command")
+        from kvpack.tools.signing import IdentityCommand
+
+        return IdentityCommand(args.sign_identity_command, context.console)
     if args.sign_key and args.sign_command:
         raise UsageError("--sign-key and --sign-command exclude each other")
     if not (args.sign_key or args.sign_command):
@@ -96,7 +106,7 @@ def builder_of(args: Signing, context: Context) -> str | None:
                 hint="such as https://ci.example/runners/trusted",
             )
         return args.builder_id
-    config = context.registries.config().provenance
+    config = context.config.provenance
     return config.builder_id if config else None
 
 
@@ -117,6 +127,7 @@ def sign_wheels(
     from kvpack.publish.attest import attest, beside
     from kvpack.publish.model import EVIDENCE
     from kvpack.publish.statement import digest_of
+    from kvpack.tools.signing import IdentityCommand
 
     planned, folder = what
     known: dict[str, BuildPlan] = {plan.key: plan for plan in planned}
@@ -133,8 +144,15 @@ def sign_wheels(
         if builder is None and not beside(wheel, "statement").is_file():
             builder = builder_of(args, context)
         before = functools.partial(_held, held, plan.distribution, wheel.name)
-        done = attest(wheel, plan.action, builder=builder, signer=signer, held=before)
-        count += done.signed
+        if isinstance(signer, IdentityCommand):
+            from kvpack.publish.keyless import attest_keyless
+
+            said = attest(wheel, plan.action, builder=builder).envelope
+            held_now = before(EVIDENCE["provenance"])
+            count += attest_keyless(wheel, said, signer, held_now, builder=args.builder_id)
+        else:
+            done = attest(wheel, plan.action, builder=builder, signer=signer, held=before)
+            count += done.signed
     return count
 
 

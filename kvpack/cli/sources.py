@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from kvpack.lock.source import DirtyTree
     from kvpack.recipe.source import GitSource
 
-_HELP = "--source NAME=PATH_OR_URL: a recipe (or recipe/submodule-path) and a clone or mirror of it"
+_HELP = (
+    "--source NAME=PATH_OR_URL: a recipe (or recipe/submodule-path) or a native library below it, "
+    "and a clone or mirror of that"
+)
 
 
 def add_source_options(parser: argparse.ArgumentParser, *, dirty: bool = False) -> None:

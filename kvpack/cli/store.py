@@ -2,8 +2,9 @@
 
 verify   compares every blob with its digest; --repair removes those that differ
 gc       removes blobs that neither a kept result names nor a lock of any catalogue that used the
-         store, and what killed processes left; --keep-results DAYS also drops older results
-usage    entries and bytes by kind
+         store, what killed processes left, and remembered answers that are void or old;
+         --keep-results DAYS also drops older results
+usage    files and bytes of every kind of blob, record and log
 """
 
 import argparse
@@ -89,7 +90,12 @@ def _needed(context: Context) -> set[str]:
     from kvpack.lock.file import read_lock
     from kvpack.lock.source import LockedPatch, PendingGit
 
-    keep = {str(r["wheel"]["sha256"]) for _, r in context.store.records("actions") if "wheel" in r}
+    keep = {
+        str(record[kind]["sha256"])
+        for _, record in context.store.records("actions")
+        for kind in ("wheel", "library")
+        if kind in record
+    }
     for root in known_catalogues(context):
         for path in sorted((root / "lock").glob("*.toml")):
             lock = read_lock(path, str(path))
@@ -118,6 +124,13 @@ def _usage(args: Args, context: Context) -> int:
         context.console.answer("store-usage", {"store": str(context.store.root), "kinds": found})
         return 0
     context.console.print(str(context.store.root))
-    rows = [[kind, str(u["entries"]), human_size(u["bytes"])] for kind, u in found.items()]
-    context.console.table(["kind", "files", "size"], rows)
+    rows = [
+        [kind, str(used["entries"]), human_size(used["bytes"])]
+        for kind, used in found.items()
+        if used["entries"]
+    ]
+    if rows:
+        context.console.table(["kind", "files", "size"], rows)
+    else:
+        context.console.print("nothing is in it yet")
     return 0

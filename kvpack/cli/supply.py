@@ -119,9 +119,11 @@ def import_parts(inputs: "Inputs") -> list[AnyWanted]:
 
 
 def everything(plan: "BuildPlan") -> list[AnyWanted]:
+    """What a target and the native libraries below it take."""
     inputs = plan.inputs
     root = root_parts(inputs) + toolkit_parts(inputs)
-    return build_parts(plan) + root + import_parts(inputs)
+    below = [entry for library in plan.libraries for entry in everything(library)]
+    return build_parts(plan) + root + import_parts(inputs) + below
 
 
 def supply(context: Context, wanted: list[AnyWanted]) -> None:

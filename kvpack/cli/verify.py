@@ -28,7 +28,8 @@ from kvpack.names import did_you_mean
 if TYPE_CHECKING:
     from kvpack.cli.verify_places import Place
     from kvpack.publish.attest import Embedded
-    from kvpack.publish.attest_checks import Check
+    from kvpack.publish.attest_checks import Check, Files
+    from kvpack.publish.keyless import Attestations
 
 
 class Args(Options):
@@ -47,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key", action="append", default=[], type=Path, metavar="PUB",
         help="a public key (PEM) whose signature is enough; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--identity", metavar="ID", help="keyless identity (not checked: see docs)")
+    parser.add_argument(
+        "--identity",
+        metavar="ID",
+        help="whom a keyless certificate must name (its truth is not checked)",
+    )
     parser.add_argument("--recipe", metavar="R", help="compare with this recipe's lock")
     parser.add_argument("--channel", default="stable", metavar="NAME", help="of a URL's storage")
     parser.add_argument("--release", metavar="ID", help="the release whose manifest counts")
@@ -125,6 +130,7 @@ def _checks(args: Args, context: Context, place: "Place") -> "list[Check]":
     from kvpack.audit.wheel import inspect_wheel
     from kvpack.publish import attest_checks as told
     from kvpack.publish.attest import embedded
+    from kvpack.publish.keyless import identity_check, is_ours
     from kvpack.publish.model import EVIDENCE
     from kvpack.tools.files import sha256_file
     from kvpack.tools.signing import public_key
@@ -148,14 +154,24 @@ def _checks(args: Args, context: Context, place: "Place") -> "list[Check]":
         _lock(args, context, inside),
         sound,
     ]
-    if envelope is None:
+    attestations = _attestations(files)
+    said = envelope or next((one.envelope for one in attestations.found if is_ours(one)), None)
+    if said is None:
         found += told.unchecked(("subject", "statement"), "there is no statement that can be read")
     else:
-        found += told.statement_checks(envelope, wheel, inside.document if inside else {})
+        found += told.statement_checks(said, wheel, inside.document if inside else {})
     found.append(told.signature_check(envelope, keys))
-    why = "kvpack does not verify keyless certificates: pypi-attestations verify does"
-    found += told.unchecked(("identity",), why if args.identity else "no --identity was given")
+    found.append(identity_check(attestations, wheel, args.identity))
     return sorted(found, key=lambda one: told.CHECKS.index(one.name))
+
+
+def _attestations(files: "Files") -> "Attestations":
+    """The keyless attestations beside a wheel; a file that is none is told by another check."""
+    from kvpack.publish.keyless import Attestations, attestations_of
+
+    with contextlib.suppress(ValueError):
+        return attestations_of(files.provenance or b"")
+    return Attestations()
 
 
 def _hash(place: "Place", sha256: str) -> "Check":
@@ -214,7 +230,7 @@ def _lock(args: Args, context: Context, inside: "Embedded | None") -> "Check":
 def _locked(context: Context, name: str, action: dict[str, Any]) -> tuple[str, str]:
     """Digest of a target's slice of the lock, and the first difference to an action."""
     from kvpack.build.key import first_difference, lock_digest
-    from kvpack.cli.select import plan_for, read_checked_lock
+    from kvpack.cli.planning import plan_for, read_checked_lock
     from kvpack.lock.check import Slicer
     from kvpack.recipe.expand import matrix
     from kvpack.recipe.load import load_recipe

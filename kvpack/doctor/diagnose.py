@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from kvpack.doctor import amd, host, integrity, libraries, memory, packages, rdma
 from kvpack.doctor.model import Diagnosis, Finding, ranked
 from kvpack.doctor.patient import Patient
+from kvpack.names import counted
 
 Check = Callable[[Patient], Iterator[Finding]]
 
@@ -36,10 +37,9 @@ def diagnose(patient: Patient, more: Iterable[Finding] = ()) -> Diagnosis:
 
 def _looked_at(patient: Patient) -> Iterator[str]:
     environment, machine = patient.environment, patient.machine
-    count = len(environment.distributions)
     yield (
         f"{environment.python}: Python {environment.version}, "
-        f"{count} distribution{'' if count == 1 else 's'}"
+        f"{counted(len(environment.distributions), 'distribution')}"
     )
     parts = [f"Linux {machine.kernel} {machine.arch}".strip()]
     for things in (

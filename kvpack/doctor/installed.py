@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.parser import HeaderParser
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,8 @@ from kvpack.doctor.environment import Distribution
 from kvpack.report import Step
 
 _THREADS = 4
+_BATCH = 64
+"""Files that a thread takes at a time: handing over one costs more than its size takes to read."""
 _EXEMPT = (".pyc", ".dist-info/RECORD", ".dist-info/RECORD.jws", ".dist-info/RECORD.p7s")
 """What RECORD cannot vouch for, or what is made anew at will."""
 
@@ -158,7 +161,10 @@ def compare(
     ]
     damage: dict[str, tuple[list[str], list[str]]] = {one.name: ([], []) for one in found}
     with ThreadPoolExecutor(_THREADS) as pool:
-        states = pool.map(lambda job: _state(job[1], quick=quick), jobs)
+        batches = (jobs[first : first + _BATCH] for first in range(0, len(jobs), _BATCH))
+        states = chain.from_iterable(
+            pool.map(lambda batch: [_state(row, quick=quick) for _, row in batch], batches)
+        )
         for number, ((one, row), state) in enumerate(zip(jobs, states, strict=True), 1):
             step.progress(number, len(jobs), "files")
             if state:
@@ -185,10 +191,16 @@ def compare(
 
 def placed(path: Path, one: Found, prefix: Path) -> str:
     """A path as findings tell it: ``site-packages/…``, ``bin/…``."""
-    plain = Path(posixpath.normpath(path))  # RECORD has ../../../bin/x
-    if plain.is_relative_to(one.site):
-        return f"site-packages/{plain.relative_to(one.site).as_posix()}"
-    return plain.relative_to(prefix).as_posix() if plain.is_relative_to(prefix) else str(plain)
+    plain = posixpath.normpath(path)  # RECORD has ../../../bin/x
+    for folder, shown in ((_inside(one.site), "site-packages/"), (_inside(prefix), "")):
+        if plain.startswith(folder):
+            return shown + plain.removeprefix(folder)
+    return plain
+
+
+def _inside(folder: Path) -> str:
+    """How paths in a folder begin: text, since environments have tens of thousands of them."""
+    return posixpath.join(folder, "")
 
 
 def _state(row: Row, *, quick: bool) -> str:
@@ -209,10 +221,12 @@ def _state(row: Row, *, quick: bool) -> str:
 
 
 def _top_level(one: Found) -> set[str]:
+    site = _inside(one.site)
+    paths = [str(row.path) for row in one.rows or ()]
     names = {
-        row.path.relative_to(one.site).parts[0]
-        for row in one.rows or ()
-        if row.path.is_relative_to(one.site) and ".." not in row.path.parts
+        path.removeprefix(site).partition("/")[0]
+        for path in paths
+        if path.startswith(site) and ".." not in path.split("/")
     }
     return {
         name.partition(".")[0] for name in names

@@ -7,11 +7,24 @@ from kvpack.doctor import mends
 from kvpack.doctor.environment import Distribution
 from kvpack.doctor.model import Finding
 from kvpack.doctor.patient import Patient
+from kvpack.names import counted
 from kvpack.resolve.model import Collision
 
 _SHOWN = 3
 _TRUST = "certifi/cacert.pem"
 """The trust store that images add their own authority to (seen on a real H200 image)."""
+_TRUSTED = (
+    "not as installed",
+    "somebody added a certificate authority to it; installing it again takes that away",
+)
+_METADATA = (
+    "not as RECORD says",
+    (
+        "retagged without a new RECORD before it was published (amd_mori), or requirements "
+        "were patched in place; no code is concerned"
+    ),
+)
+"""Of files about it alone: published so (amd_mori 1.2.4's WHEEL, measured), or patched by hand."""
 
 
 def records(patient: Patient) -> Iterator[Finding]:
@@ -29,9 +42,9 @@ def records(patient: Patient) -> Iterator[Finding]:
         if one.missing:
             yield _damage(patient, one, list(one.missing), "missing")
         if changed and all(".dist-info/" in path for path in changed):
-            yield _metadata_only(one, changed)
+            yield _harmless(one, changed, *_METADATA)
         elif changed and all(path.endswith(_TRUST) for path in changed):
-            yield _trust_only(one, changed)
+            yield _harmless(one, changed, *_TRUSTED)
         elif changed:
             yield _damage(patient, one, changed, "changed")
         if one.record == "damaged":
@@ -45,38 +58,24 @@ def records(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def _metadata_only(one: Distribution, paths: list[str]) -> Finding:
-    """Only files about it: published so (amd_mori 1.2.4's WHEEL, measured), or patched by hand."""
+def _harmless(one: Distribution, paths: list[str], said: str, why: str) -> Finding:
     return Finding(
         check="record-changed",
         severity="note",
         place=one.name,
-        message=f"{one.name} {one.version}: {', '.join(paths)} not as RECORD says",
-        why="retagged without a new RECORD before it was published (amd_mori), or requirements "
-        "were patched in place; no code is concerned",
-    )
-
-
-def _trust_only(one: Distribution, paths: list[str]) -> Finding:
-    return Finding(
-        check="record-changed",
-        severity="note",
-        place=one.name,
-        message=f"{one.name} {one.version}: {', '.join(paths)} not as installed",
-        why="somebody added a certificate authority to it; installing it again takes that away",
+        message=f"{one.name} {one.version}: {', '.join(paths)} {said}",
+        why=why,
     )
 
 
 def _damage(patient: Patient, one: Distribution, paths: list[str], what: str) -> Finding:
-    shown = ", ".join(paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
-    count = f"{len(paths)} file{'' if len(paths) == 1 else 's'}"
     gone = what == "missing"
     return Finding(
         check=f"record-{what}",
         severity="error" if gone else "warning",
         place=one.name,
-        message=f"{count} of {one.name} {one.version} "
-        f"{'not there' if gone else 'not as installed'}: {shown}",
+        message=f"{counted(len(paths), 'file')} of {one.name} {one.version} "
+        f"{'not there' if gone else 'not as installed'}: {_some(paths)}",
         why="another distribution's uninstall took them, or somebody removed them"
         if gone
         else "another distribution wrote them, or somebody edited them in place",
@@ -101,8 +100,7 @@ def shared_paths(patient: Patient) -> Iterator[Finding]:
 def _shared(patient: Patient, owners: tuple[str, ...], found: list[Collision]) -> Finding:
     other = [one for one in found if one.kind != "same-bytes"]
     paths = [one.path for one in (other or found)]
-    shown = ", ".join(paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")
-    count = f"{len(paths)} path{'' if len(paths) == 1 else 's'}"
+    count, shown = counted(len(paths), "path"), _some(paths)
     if not other:
         return Finding(
             check="shared-paths",
@@ -123,3 +121,7 @@ def _shared(patient: Patient, owners: tuple[str, ...], found: list[Collision]) -
         f"commands keep {stays}: swap the names to keep another",
         mend=mends.packages(patient.python, remove=rest, again=[named.spec]) if named else (),
     )
+
+
+def _some(paths: list[str]) -> str:
+    return ", ".join(paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")

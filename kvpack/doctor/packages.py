@@ -118,6 +118,11 @@ def _same(first: str, second: str) -> bool:
         return first == second
 
 
+def _at(name: str, like: Distribution) -> str:
+    """A spec in step with another distribution: its version without the local part."""
+    return f"{name}=={like.version.partition('+')[0]}"
+
+
 def dispatchers(patient: Patient) -> Iterator[Finding]:
     """A dispatcher without a member, a member without its dispatcher, or out of step.
 
@@ -143,7 +148,6 @@ def dispatchers(patient: Patient) -> Iterator[Finding]:
 
 
 def _lone_member(patient: Patient, family: Family, member: Distribution) -> Finding:
-    spec = f"{family.dispatcher}=={member.version.split('+')[0]}"
     return Finding(
         check="dispatcher-missing",
         severity="error",
@@ -151,7 +155,7 @@ def _lone_member(patient: Patient, family: Family, member: Distribution) -> Find
         message=f"{member.name} {member.version} is installed without {family.dispatcher}, so "
         f"there is no import {family.dispatcher}",
         why="frameworks import the dispatcher and say nothing where it is missing (LMCache #3370)",
-        mend=mends.packages(patient.python, add=[spec]),
+        mend=mends.packages(patient.python, add=[_at(str(family.dispatcher), member)]),
     )
 
 
@@ -159,7 +163,7 @@ def _lone_dispatcher(patient: Patient, family: Family, dispatcher: Distribution)
     target = patient.target
     member = family.choose(target.accelerator) if target else None
     which = "" if member else ": say for what, kvpack doctor --cuda 13 or --cuda 12"
-    add = [f"{member.name}=={dispatcher.version.split('+')[0]}"] if member else []
+    add = [_at(member.name, dispatcher)] if member else []
     return Finding(
         check="member-missing",
         severity="error",
@@ -179,9 +183,7 @@ def _out_of_step(patient: Patient, dispatcher: Distribution, member: Distributio
         message=f"{member.name} {member.version} beside {dispatcher.name} {dispatcher.version}: "
         "they are released together",
         why="a backend newer than its dispatcher broke vLLM's CI within hours (vLLM #39851)",
-        mend=mends.packages(
-            patient.python, add=[f"{member.name}=={dispatcher.version.split('+')[0]}"]
-        ),
+        mend=mends.packages(patient.python, add=[_at(member.name, dispatcher)]),
     )
 
 
@@ -204,7 +206,7 @@ def wrong_accelerator(patient: Patient) -> Iterator[Finding]:
             yield _cpu_torch(patient, one)
             continue
         right = family.choose(target.accelerator, member.flavour)
-        spec = f"{right.name}=={one.version.split('+')[0]}" if right else None
+        spec = _at(right.name, one) if right else None
         yield Finding(
             check="wrong-accelerator",
             severity="error",

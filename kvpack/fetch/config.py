@@ -17,9 +17,13 @@
     releases = ["https://…", "s3://…"]  # where kvpack get looks, in this order
     inputs = ["s3://…"]                 # locked files by their sha256: kvpack mirror inputs --to
 
+    [mirrors.public]                    # what serves a storage over HTTP: kvpack get --emit
+    "s3://bucket/prefix" = "https://…"
+
     [shared]                            # results of builds, shared between machines
     url = "s3://bucket/prefix"
     mode = "read"                       # or "read-write" (default)
+    keys = ["release.pub"]              # public keys: nothing that none of them signed is taken
 
     [provenance]
     builder-id = "https://ci.example/runners/trusted"   # whom provenance names as the builder
@@ -31,10 +35,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
-from kvpack.base import Value
+from kvpack.base import Text, Value
 from kvpack.errors import ConfigInvalid, Fault
 from kvpack.names import did_you_mean
 from kvpack.recipe.source import git_url_fault
+from kvpack.tools.web import redact
 
 FILE = "kvpack.toml"
 BaseUrl = Annotated[
@@ -91,6 +96,10 @@ MirrorUrl = Annotated[
 """A storage to read from: also a static host. Credentials are the environment's, or in netrc."""
 
 
+PublicUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^@/\s]+(/[^@?#\s]*)?$")]
+"""What anybody reaches with curl alone."""
+
+
 class MirrorsConfig(Value):
     """The table ``[mirrors]``: storages that hold the same bytes; any may answer."""
 
@@ -98,6 +107,8 @@ class MirrorsConfig(Value):
     """Where ``kvpack get`` takes published wheels from, in the order to try."""
     inputs: tuple[MirrorUrl, ...] = ()
     """Where locked files are tried first, under their sha256."""
+    public: dict[MirrorUrl, PublicUrl] = Field(default_factory=dict)
+    """Storage -> the HTTP address under which it is served to everybody."""
 
 
 StorageUrl = Annotated[str, StringConstraints(pattern=r"^((s3|gs|az)://[^@/\s]+|file:///)[^@\s]*$")]
@@ -110,6 +121,9 @@ class SharedConfig(Value):
     """An object storage, or a folder: s3://…, gs://…, az://…, file:///…"""
     mode: Literal["read", "read-write"] = "read-write"
     """``read``: never write; for runners that are not trusted to say what a key gives."""
+    keys: tuple[Text, ...] = ()
+    """Public keys (PEM files, below the catalogue's root): a result that none of them signed is not
+    taken."""
 
 
 class ProvenanceConfig(Value):
@@ -170,13 +184,14 @@ _MIRROR = "an http, https, s3, gs, az or file URL without credentials and query"
 _FORMS: dict[tuple[str, ...], str] = {
     ("mirrors", "releases"): _MIRROR,
     ("mirrors", "inputs"): _MIRROR,
+    ("mirrors", "public"): 'the URL of a storage = "https://…", both without credentials and query',
     ("shared", "url"): "s3://bucket/prefix, gs://…, az://… or file:///folder, without credentials",
     ("provenance", "builder-id"): "a URI, such as https://ci.example/runners/trusted",
 }
 
 
 def _fault(path: Path, keys: list[str], kind: str, message: str) -> Fault:
-    place = f"{path}: {'.'.join(keys)}"
+    place = f"{path}: {redact('.'.join(keys))}"  # keys may be URLs
     if kind == "extra_forbidden":
         table = _TABLES.get(tuple(keys[:-1]))
         hint = did_you_mean(keys[-1], table.model_fields) if table else ""

@@ -12,6 +12,7 @@ from kvpack.fetch.model import Wanted
 from kvpack.fetch.partial import Watch
 from kvpack.fetch.places import Places, Tried
 from kvpack.fetch.transfer import Effort, obtain
+from kvpack.names import counted
 from kvpack.report import Reporter, Step
 from kvpack.tools.store import Store
 
@@ -78,7 +79,7 @@ def fetch(
     todo = sorted(missing.values(), key=lambda entry: (-(entry.size or 0), entry.place))
     registries.prepare(entry.registry for entry in todo)
     run = _Run(todo, store, registries, effort or Effort())
-    with reporter.step(f"Fetching {_count(len(todo))}") as step, run:
+    with reporter.step(f"Fetching {counted(len(todo), 'file')}") as step, run:
         failed = run.follow(step, reporter)
     if failed:
         raise _failure(failed, len(todo))
@@ -167,13 +168,9 @@ def _named(wanted: Wanted) -> str:
     return wanted.place if wanted.registry == "url" else f"{wanted.registry}: {wanted.place}"
 
 
-def _count(number: int) -> str:
-    return "1 file" if number == 1 else f"{number} files"
-
-
 def _offline(missing: Sequence[Wanted]) -> OfflineMissing:
     return OfflineMissing(
-        f"the store lacks {_count(len(missing))}, and --offline forbids fetching",
+        f"the store lacks {counted(len(missing), 'file')}, and --offline forbids fetching",
         cause="they were never fetched into this store, or it was cleared since",
         hint="with a network, run: kvpack fetch RECIPE",
         faults=[
@@ -193,7 +190,7 @@ def _failure(failed: Sequence[_Outcome], total: int) -> KvpackError:
         )
         for outcome in ordered
     ]
-    what = f"{len(failed)} of {_count(total)} could not be fetched"
+    what = f"{len(failed)} of {counted(total, 'file')} could not be fetched"
     if all(any(tried.wrong for tried in outcome.tried) for outcome in failed):
         return DigestMismatch(
             f"{what}: what came is not what the lock names",

@@ -21,6 +21,7 @@ from kvpack.errors import (
 from kvpack.fetch.gitplaces import GitPlaces, submodule
 from kvpack.fetch.gittext import canonical_change
 from kvpack.fetch.model import ChangeWanted, ExportedTree, GitRepository, GitWanted, Submodule
+from kvpack.names import counted
 from kvpack.report import Reporter
 from kvpack.tools.git import EMPTY_TREE, EXECUTABLE, GITLINK, SYMLINK, Entry, Git
 from kvpack.tools.members import ZIP_EPOCH, Kind
@@ -286,9 +287,8 @@ def _nodes(git: Git, entries: dict[str, Entry], looked: list[Looked]) -> Iterato
 
 
 def refused(shown: str, faults: list[Fault]) -> ArchiveUnsafe:
-    count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
     return ArchiveUnsafe(
-        f"{shown} was refused: {count}",
+        f"{shown} was refused: {counted(len(faults), 'fault')}",
         cause="the tree leads out of its folder, asks for something that may not be asked, "
         "or is not whole without Git LFS",
         hint="nothing of it was kept; compare it with what its project publishes",

@@ -38,6 +38,19 @@ class PypiRegistry:
     higher version elsewhere cannot win (dependency confusion)."""
     settings: HttpSettings = field(default_factory=HttpSettings)
 
+    @property
+    def index(self) -> str:
+        """The primary index.
+
+        :raises FetchFailed: if there is none.
+        """
+        if self.primary is None:
+            raise FetchFailed(
+                "no index of PyPI is known on this machine",
+                hint="configure pip or uv, or put [registries.pypi] index = … into kvpack.toml",
+            )
+        return self.primary
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Said:

@@ -22,7 +22,11 @@ from kvpack.names import normalize
 from kvpack.report import Reporter
 from kvpack.tools import process
 from kvpack.tools.http import Http
+from kvpack.tools.pace import patiently
 from kvpack.tools.web import HttpSettings, TryFailed, Web, encode_path, parse, redact
+
+PAUSES = (0.5, 2.0)
+"""Seconds before a page that has no other place is asked for again."""
 
 
 def http(settings: HttpSettings, environment: Mapping[str, str]) -> Web:
@@ -257,7 +261,7 @@ class Registries:
 
         def read(url: str) -> tuple[Link, ...]:
             try:
-                return self._page(url)
+                return patiently(lambda: self._page(url), PAUSES)
             except TryFailed as error:
                 faults.append(Fault(place=redact(url), message=error.reason))
                 return ()

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kvpack.tools.files import canonical_json, sha256_of
+from kvpack.tools.records import Kind
 
-KIND = "pip"
+KIND: Kind = "pip"
 """The kind of the records."""
 _READ = ("HOME", "VIRTUAL_ENV", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "PYTHONPATH", "PYTHONHOME")
 
@@ -21,8 +22,8 @@ _READ = ("HOME", "VIRTUAL_ENV", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "PYTHONPAT
 class Memory(Protocol):
     """Where records are kept: ``kvpack.tools.store.Store``."""
 
-    def read_record(self, kind: str, name: str) -> dict[str, Any] | None: ...
-    def write_record(self, kind: str, name: str, record: dict[str, Any]) -> None: ...
+    def read_record(self, kind: Kind, name: str) -> dict[str, Any] | None: ...
+    def write_record(self, kind: Kind, name: str, record: dict[str, Any]) -> None: ...
 
 
 def signature(environment: Mapping[str, str], commands: Sequence[Sequence[str]]) -> str:

@@ -1,9 +1,14 @@
 """Pages of a simple index: HTML (PEP 503) and JSON (PEP 691). No I/O."""
 
+import contextlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from packaging.utils import InvalidSdistFilename, parse_sdist_filename
+from packaging.version import Version
 
 from kvpack.tools.web import Page, TryFailed, inherit_credentials
 
@@ -38,6 +43,15 @@ def links_of(page: Page) -> tuple[Link, ...]:
     parser.feed(page.text)
     parser.close()
     return tuple(parser.found)
+
+
+def sdists_of(links: Iterable[Link]) -> dict[Version, Link]:
+    """The source distributions of a listing: of each version the first."""
+    found: dict[Version, Link] = {}
+    for link in links:
+        with contextlib.suppress(InvalidSdistFilename):
+            found.setdefault(parse_sdist_filename(link.filename)[1], link)
+    return found
 
 
 def _link(page: str, base: str, href: str, attributes: dict[str, str | None]) -> Link:

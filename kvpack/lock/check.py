@@ -8,6 +8,7 @@ from kvpack.lock.expect import (
     identity,
     include_for,
     incomplete,
+    is_complete,
     package_difference,
     pending_patch,
     pending_source,
@@ -66,7 +67,7 @@ def _sources(recipe: Recipe, lock: Lock, place: str) -> Iterator[Fault]:
                 place=f"{place}: source",
                 message=f"version {version} is locked to {difference}",
             )
-        elif difference := package_difference(source, recipe.build.package):
+        elif difference := package_difference(source, recipe.build.read_package):
             yield Fault(place=f"{place}: source", message=f"version {version}: {difference}")
         elif isinstance(source, PendingGit | PendingArchive):
             continue
@@ -150,7 +151,7 @@ class Slicer:
     """Cuts the inputs of targets out of one lock; what it looks up is indexed once."""
 
     def __init__(self, recipe: Recipe, lock: Lock) -> None:
-        self._recipe, self._lock = recipe, lock
+        self.recipe, self._lock = recipe, lock
         self._wheels = {wheel.file: wheel for wheel in lock.wheels}
         self._closures = {identity(closure): closure for closure in lock.closure}
         self._sources = {source.version: source for source in lock.source}
@@ -158,13 +159,23 @@ class Slicer:
         self._locked_patches = {patch.id: patch for patch in lock.patches}
         self._host = next((name for name in self._closures if name[0] == "host"), ("host",))
         self._found: dict[tuple[object, ...], tuple[LockedWheel, ...]] = {}
+        self._pending: dict[str, str] = {}
 
     def pending(self, version: str) -> str:
         """What of a version's source could not be reached when it was locked; empty: nothing."""
+        if version not in self._pending:
+            self._pending[version] = self._unreached(version)
+        return self._pending[version]
+
+    def _unreached(self, version: str) -> str:
         source = self._sources.get(version)
-        reasons = [pending_source(self._recipe.name, source)] if source else []
+        reasons = [pending_source(self.recipe.name, source)] if source else []
         reasons += [pending_patch(patch) for patch in self._wanted_patches(version)]
         return "; ".join(filter(None, reasons))
+
+    def complete(self, target: Target) -> bool:
+        """Whether the lock could hold all that a target needs; its source may be pending."""
+        return is_complete(self._lock, target.accelerator, target.root)
 
     def inputs(self, target: Target) -> Inputs:
         """The slice of the lock that a target is built from.
@@ -188,7 +199,7 @@ class Slicer:
                     f"so: build.toolkit.{target.accelerator} = [] in recipes/{target.recipe}.toml",
                 )
             if reason.startswith(f"root {target.root}:"):
-                first, *more = self._recipe.build.debian
+                first, *more = self.recipe.build.debian
                 packages = f"{first} and {len(more)} more" if more else first
                 raise LockMissing(
                     f"{target.title} cannot be built: its root is an image without {packages}",
@@ -202,8 +213,16 @@ class Slicer:
             raise _lacks(target, f"the source of version {target.version}")
         if root is None:
             raise _lacks(target, f"the root {target.root} for {target.arch}")
+        if self.recipe.library is not None:
+            return Inputs(
+                target=target,
+                source=source,
+                patches=self._patches(target),
+                root=root,
+                toolkit=self._toolkit(target),
+            )
         cell = (target.python, target.root, target.arch, None)
-        tries = bool(self._recipe.audit.imports or self._recipe.audit.run)
+        tries = bool(self.recipe.audit.imports or self.recipe.audit.run)
         return Inputs(
             target=target,
             source=source,
@@ -217,7 +236,7 @@ class Slicer:
         )
 
     def _toolkit(self, target: Target) -> tuple[LockedWheel, ...]:
-        if target.accelerator == "cpu" or not self._recipe.build.toolkit_for(target.accelerator):
+        if target.accelerator == "cpu" or not self.recipe.build.toolkit_for(target.accelerator):
             return ()
         name = (None, None, None, target.arch, target.accelerator)
         return self._closure(target, "toolkit", *name)
@@ -226,13 +245,13 @@ class Slicer:
         """The patches of the target's version, in the order of the recipe."""
         found = self._wanted_patches(target.version)
         read = tuple(patch for patch in found if isinstance(patch, LockedPatch))
-        for patch in self._recipe.patches_for(target.version):
+        for patch in self.recipe.patches_for(target.version):
             if patch.id not in {one.id for one in read}:
                 raise _lacks(target, f"the patch {patch.id!r}")
         return read
 
     def _wanted_patches(self, version: str) -> list[AnyPatch]:
-        names = (patch.id for patch in self._recipe.patches_for(version))
+        names = (patch.id for patch in self.recipe.patches_for(version))
         return [self._locked_patches[name] for name in names if name in self._locked_patches]
 
     def _closure(self, target: Target, *name: object) -> tuple[LockedWheel, ...]:

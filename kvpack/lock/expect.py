@@ -118,7 +118,7 @@ def supplies(recipe: Recipe, kind: RootKind) -> bool:
 def _picked_roots(recipe: Recipe, roots: Roots) -> list[RootKind]:
     picked = {
         kind.id: kind
-        for python in recipe.targets.python
+        for python in recipe.targets.python or ("",)
         for glibc in recipe.targets.glibc
         if (kind := roots.pick(recipe.build.roots, python, glibc))
     }
@@ -188,7 +188,10 @@ def source_closures(recipe: Recipe, roots: Roots, source: AnySource) -> list[Clo
 
 
 def host_closure(roots: Roots) -> Closure:
-    """The driver on the host: one closure for every machine, so pure wheels only."""
+    """The driver on the host: one closure for every machine, so pure wheels only.
+
+    The locks of native libraries hold it too: cibuildwheel pins the digests of images.
+    """
     return Closure(use="host", requires=roots.tools.host, python=roots.tools.host_python, files=())
 
 

@@ -4,6 +4,7 @@ The writer is kvpack's own, forty lines, because the text must stay the same byt
 of a TOML library is installed; reading is ``tomllib``.
 """
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -94,6 +95,58 @@ def _string(text: str) -> str:
     )
 
 
+_STR = r'"[^"\\\x00-\x1f\x7f]*+(?:\\(?:["\\]|u00[01][0-9a-f]|u007f)[^"\\\x00-\x1f\x7f]*+)*+"'
+_ONE = rf"(?:{_STR}|0|[1-9][0-9]*+|true|false)"
+_INNER = re.compile(rf"([a-z0-9-]+) = ({_ONE})")
+_INNERS = rf"\{{ [a-z0-9-]+ = {_ONE}(?:, [a-z0-9-]+ = {_ONE})*+ \}}"
+_LIST = rf"\[\]|\[{_ONE}\]|\[\n(?:  (?:{_ONE}|{_INNERS}),\n)++\]"
+_LINES = rf"(?:\n[a-z0-9-]+ = (?:{_ONE}|{_LIST}))++"
+_DUMPED = re.compile(rf"(?:#[^\x00-\x1f\x7f]*+\n)*+({_LINES}(?:\n\n\[\[[a-z-]+\]\]{_LINES})*+)\n")
+"""The texts that ``dump`` writes, as far as they decide how one is read."""
+_ROW = re.compile(r"\n  \{ (.*) \},")
+_KEY = re.compile(r"\n([a-z0-9-]+) = ")
+_TABLE = re.compile(r"\n\n\[\[([a-z-]+)\]\],")
+
+
+def load_toml(text: str) -> dict[str, Any]:
+    """The TOML of a lock. What ``dump`` wrote is read as JSON, in a third of ``tomllib``'s time.
+
+    No string of it holds a line break, and its values are written as in JSON: only the punctuation
+    at the ends of lines differs. Whatever is not quite like that is left to ``tomllib``.
+
+    :raises ValueError: if it is no TOML.
+    """
+    dumped = _DUMPED.fullmatch(text)
+    if dumped is None:
+        return tomllib.loads(text)
+    body = _ROW.sub(_json_row, dumped[1]).replace(",\n]", "]")
+    body = _KEY.sub(lambda key: f',"{key[1]}":', body)
+    body = _TABLE.sub(lambda table: f'}},"{table[1]}",{{', body)
+    try:
+        raw, *rest = json.loads(f"[{{{body[1:]}}}]", object_pairs_hook=_distinct)
+    except ValueError:
+        return tomllib.loads(text)
+    tables: dict[str, Any] = {}
+    for name, table in zip(rest[::2], rest[1::2], strict=True):
+        tables.setdefault(name, []).append(table)
+    return tomllib.loads(text) if raw.keys() & tables else raw | tables
+
+
+def _json_row(row: re.Match[str]) -> str:
+    return "\n{" + ",".join(f'"{name}":{value}' for name, value in _INNER.findall(row[1])) + "},"
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table, whose keys differ.
+
+    :raises ValueError: if two do not.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
 def parse(data: bytes, place: str) -> Lock:
     """The lock in a TOML text.
 
@@ -105,7 +158,7 @@ def parse(data: bytes, place: str) -> Lock:
         f"kvpack lock {recipe}"
     )
     try:
-        raw = tomllib.loads(data.decode())
+        raw = load_toml(data.decode())
     except (ValueError, RecursionError) as error:  # also no UTF-8, numbers too long, lists too deep
         fault = Fault(place=place, message=f"not TOML: {error}")
         merged = re.search(rb"^<{7} ", data, re.MULTILINE)

@@ -101,17 +101,17 @@ class Lock(Value):
 
 
 class Inputs(Value):
-    """The slice of a lock that decides one target's bytes."""
+    """The slice of a lock that decides one target's bytes; of a native library, without wheels."""
 
     target: Target
     source: BuildSource
     patches: tuple[LockedPatch, ...]
-    build: tuple[LockedWheel, ...]
-    host: tuple[LockedWheel, ...]
+    build: tuple[LockedWheel, ...] = ()
+    host: tuple[LockedWheel, ...] = ()
     """cibuildwheel and what it needs."""
     root: LockedRoot
-    root_tools: tuple[LockedWheel, ...]
-    imports: tuple[LockedWheel, ...]
+    root_tools: tuple[LockedWheel, ...] = ()
+    imports: tuple[LockedWheel, ...] = ()
     """What the clean environment of the import check holds; it does not decide the bytes."""
     toolkit: tuple[LockedWheel, ...] = ()
     """The accelerator's toolkit, which lies over the root."""

@@ -20,6 +20,8 @@ def _place(text: str) -> str:
 
 Place = Annotated[str, AfterValidator(_place)]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~!%-]*$")]
+Size = Annotated[int, Field(gt=0)]
+Epoch = Annotated[int, Field(ge=EPOCH_MIN, le=EPOCH_MAX)]
 
 
 class LockedSource(Value):
@@ -32,9 +34,9 @@ class LockedSource(Value):
     path: Place
     """The place in the registry."""
     sha256: Sha256
-    size: int = Field(gt=0)
+    size: Size
     """Bytes."""
-    epoch: int = Field(ge=EPOCH_MIN, le=EPOCH_MAX)
+    epoch: Epoch
     """SOURCE_DATE_EPOCH, seconds: the newest file of the source, not before 1980 (zip)."""
     epoch_from_recipe: bool = False
     """Whether the recipe sets the epoch, so that a recipe that no longer does is drift."""
@@ -71,9 +73,9 @@ class LockedGit(Value):
     """The hash of the commit's tree; submodules are in it by their commits."""
     sha256: Sha256
     """Of the canonical tar, submodules included."""
-    size: int = Field(gt=0)
+    size: Size
     """Bytes of the canonical tar."""
-    epoch: int = Field(ge=EPOCH_MIN, le=EPOCH_MAX)
+    epoch: Epoch
     """SOURCE_DATE_EPOCH, seconds: when the commit was made, not before 1980 (zip)."""
     epoch_from_recipe: bool = False
     package: Text | None = None
@@ -116,9 +118,9 @@ class LockedArchive(Value):
     archive: WebUrl
     file: FileName
     sha256: Sha256
-    size: int = Field(gt=0)
+    size: Size
     """Bytes."""
-    epoch: int = Field(ge=EPOCH_MIN, le=EPOCH_MAX)
+    epoch: Epoch
     """SOURCE_DATE_EPOCH, seconds: the newest file of the archive."""
     epoch_from_recipe: bool = False
     package: Text | None = None

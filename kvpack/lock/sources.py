@@ -85,7 +85,7 @@ class SourcePinning:
         label = f"{self.recipe.name} {version}"
         match release.source:
             case SdistSource(sdist=project):
-                found, package = self.remote.sdist(project, version), self.recipe.build.package
+                found, package = self.remote.sdist(project, version), self.recipe.build.read_package
                 return LockedSource(
                     version=version,
                     project=project,
@@ -124,7 +124,7 @@ class SourcePinning:
     def _old(self, version: str, release: Release) -> AnySource | None:
         for source in self.old.source if self.old else ():
             same = source.version == version and not source_difference(source, release.source)
-            if same and not package_difference(source, self.recipe.build.package):
+            if same and not package_difference(source, self.recipe.build.read_package):
                 return source
         return None
 
@@ -142,7 +142,7 @@ class SourcePinning:
             version=version,
             archive=source.archive,
             file=source.file,
-            **_content(found, self.recipe.versions[version], self.recipe.build.package),
+            **_content(found, self.recipe.versions[version], self.recipe.build.read_package),
         )
 
     def _git(
@@ -179,7 +179,7 @@ class SourcePinning:
             submodules=source.submodules,
             tree=tree.tree,
             submodule=tree.submodules,
-            **_content(tree.content, release, self.recipe.build.package),
+            **_content(tree.content, release, self.recipe.build.read_package),
         )
 
     def _tagged(self, label: str, source: GitSource) -> str:

@@ -6,7 +6,6 @@ lock keeps every version that still fits (``--upgrade-package`` frees one).
 
 import itertools
 import re
-import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from kvpack.errors import FetchFailed, ResolutionFailed
 from kvpack.lock.model import LockedWheel
-from kvpack.names import Arch, version_key
+from kvpack.names import Arch
 from kvpack.report import Reporter
 from kvpack.tools import uv
 from kvpack.tools.process import Command, run
@@ -29,8 +28,6 @@ from kvpack.tools.web import redact
 _LINUX = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
 _NEWEST_PYTHON = 14
 """Minor version of the newest Python 3 that markers of a closure for any machine are tried on."""
-_NEWEST_UV_PLATFORM = "2.40"
-"""The newest glibc that uv's ``--python-platform`` knows; wheels for it load on newer ones."""
 _PLACE = re.compile(r"packages/[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{60}/[^/]+$")
 """A file's place: the layout of PyPI's file store (warehouse, ``blake2b-256`` of the content)."""
 
@@ -47,8 +44,7 @@ class Environment:
     def platform(self) -> str | None:
         if self.glibc is None or self.arch is None:
             return None
-        glibc = min(self.glibc, _NEWEST_UV_PLATFORM, key=version_key)
-        return f"{self.arch}-manylinux_{glibc.replace('.', '_')}"
+        return uv.platform(self.glibc, self.arch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +101,7 @@ def resolve(question: Question, index: Index, reporter: Reporter) -> tuple[Locke
 
 def _arguments(question: Question, index: str, output: Path) -> list[str]:
     environment = question.environment
-    args = [uv.program(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
-    args += ["--python", sys.executable]  # any will do: the markers are told
-    args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--system-certs"]
-    args += ["--default-index", index]
-    args += ["--python-version", environment.python, "--output-file", str(output)]
+    args = [*uv.compile_wheels(environment.python, output), "--default-index", index]
     if environment.platform:
         args += ["--python-platform", environment.platform]
     else:
@@ -186,15 +178,15 @@ def _locked(package: dict[str, Any], wheel: dict[str, Any]) -> LockedWheel:
 
 def _no_solution(question: Question, errors: str) -> ResolutionFailed | FetchFailed:
     environment = question.environment
-    if "Failed to fetch" in errors or "error sending request" in errors:
+    if uv.is_unanswered(errors):
         return FetchFailed(
             "the index that versions come from does not answer",
-            cause="uv says:\n  " + "\n  ".join(errors.strip().splitlines()[-12:]),
+            cause=uv.said(errors),
             hint="check pip's index-url and cert, proxies, or [registries.pypi] of kvpack.toml",
         )
     where = f"Python {environment.python}, {environment.platform or 'any platform'}"
     return ResolutionFailed(
         f"no set of wheels satisfies {', '.join(question.requires)} ({where})",
-        cause="uv says:\n  " + "\n  ".join(errors.strip().splitlines()[-20:]),
+        cause=uv.said(errors),
         hint="change build.requires in the recipe, or look at the index: uv pip compile",
     )

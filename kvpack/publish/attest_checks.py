@@ -103,12 +103,15 @@ def read_files(files: Files) -> tuple[Envelope | None, Check]:
         return envelope, Check("provenance", "failed", "the two files beside the wheel disagree")
     found = envelope or keyed
     if found is None:
-        why = f"{others} keyless attestations, which kvpack cannot read: pypi-attestations verify"
-        return None, Check("provenance", "not checked", why)
-    more = f", and {others} keyless attestations that were not read" if others else ""
+        return None, Check("provenance", "verified", f"well-formed, {_keyless(others)} (identity)")
+    more = f", and {_keyless(others)} (identity)" if others else ""
     count = len(found.signatures)
     shown = f"{count} signature{'s' if count > 1 else ''}" if count else "unsigned"
     return found, Check("provenance", "verified", f"well-formed, {shown}{more}")
+
+
+def _keyless(count: int) -> str:
+    return f"{count} keyless attestation{'s' if count > 1 else ''}"
 
 
 def statement_checks(
@@ -174,7 +177,7 @@ def _right(said: Mapping[str, Any]) -> str:
 def signature_check(envelope: Envelope | None, keys: Sequence[PublicKey]) -> Check:
     """Whether one of the given keys signed the statement."""
     if envelope is None:
-        return Check("signature", "not checked", "there is no statement")
+        return Check("signature", "not checked", "there is no statement that a key signed")
     if not envelope.signatures:
         if keys:
             return Check("signature", "failed", "the statement is unsigned, and a key was given")
@@ -189,7 +192,9 @@ def signature_check(envelope: Envelope | None, keys: Sequence[PublicKey]) -> Che
         shown = ", ".join(f"{key.name} ({key.keyid[:16]})" for key in good)
         return Check("signature", "verified", f"by {shown}")
     tried = ", ".join(f"{key.name} ({key.keyid[:16]})" for key in keys)
-    return Check("signature", "failed", f"none by {tried}; those that are there name {named}")
+    return Check(
+        "signature", "failed", f"none holds for {tried}; those that are there name {named}"
+    )
 
 
 def _named(value: object) -> tuple[str, str]:

@@ -14,18 +14,19 @@ from typing import IO
 
 from kvpack.errors import Fault
 from kvpack.publish.bundle import MANIFEST, README, SUMS, TOP, Manifest, evidence_path
+from kvpack.publish.bundlesigned import EVIDENCE, SUFFIXES, Proofs
 from kvpack.publish.bundletext import WHEELS
 from kvpack.publish.model import Release, Wheel
 from kvpack.tools.archive import contents
 from kvpack.tools.files import CHUNK
 from kvpack.tools.members import Limits
+from kvpack.tools.signing import PublicKey
 
 LIMITS = Limits(total=1 << 42, members=1_000_000)
 TEXT_LIMIT = 64 << 20
 """Bytes of a member that is read whole."""
 BLOCKSIZE, RECORDSIZE = 512, 10240
 """Of a tar (POSIX, pax): bytes."""
-SIGNATURES = ("statement", "provenance")
 
 Inspect = Callable[[Path], Sequence[Fault]]
 """What is wrong with a wheel by its own RECORD."""
@@ -44,19 +45,28 @@ class Checked:
     faults: list[Fault] = field(default_factory=list)
     not_checked: list[str] = field(default_factory=list)
     wheels: int = 0
+    proofs: Proofs = field(default_factory=Proofs)
 
     def fault(self, place: str, message: str) -> None:
         hint = "have it copied again; compare its sha256 with its maker's"
         self.faults.append(Fault(place=place, message=message, hint=hint))
 
 
-def check(bundle: Path, scratch: Path, inspect: Inspect, *, digest: str | None = None) -> Checked:
+def check(
+    bundle: Path,
+    scratch: Path,
+    inspect: Inspect,
+    *,
+    digest: str | None = None,
+    keys: Sequence[PublicKey] = (),
+) -> Checked:
     """Check a bundle.
 
     :param digest: what ``MANIFEST.json`` must have, as its maker says.
+    :param keys: one of them must have signed the statement of every wheel of a release.
     :raises ArchiveUnsafe: if the tar is hostile, damaged or cut.
     """
-    found = Checked()
+    found = Checked(proofs=Proofs(keys))
     if _is_cut(bundle):
         found.fault(bundle.name, "is cut: a tar ends with two empty blocks, in whole records")
     for member, stream in contents(bundle, limits=LIMITS):
@@ -69,11 +79,13 @@ def check(bundle: Path, scratch: Path, inspect: Inspect, *, digest: str | None =
             found.wheels += 1
             copy = scratch / Path(path).name
             found.faults += inspect(copy)
+            found.proofs.read(copy)
             copy.unlink()
     _check_manifest(found, digest)
     if found.manifest is not None:
         _check_members(found, found.manifest)
-        _check_releases(found, found.manifest)
+        own = _check_releases(found, found.manifest)
+        _check_proofs(found, own, digest)
         _check_requirements(found)
         _say_what_is_open(found, digest)
     return found
@@ -92,7 +104,8 @@ def _is_cut(bundle: Path) -> bool:
 
 def _read(path: str, stream: IO[bytes], found: Checked, scratch: Path) -> None:
     """Hash a member; keep it if it is read later."""
-    keep = path.count("/") == 0 or path.startswith("releases/")
+    signed = path.startswith(EVIDENCE) and path.endswith(SUFFIXES)
+    keep = path.count("/") == 0 or path.startswith("releases/") or signed
     text, sha256, size = bytearray(), hashlib.sha256(), 0
     copy = (scratch / Path(path).name).open("wb") if path.startswith(f"{WHEELS}/") else None
     try:
@@ -160,21 +173,39 @@ def _releases(found: Checked, manifest: Manifest) -> Iterator[Release]:
         yield release
 
 
-def _check_releases(found: Checked, manifest: Manifest) -> None:
-    """A wheel of a release that is here is that release's, with all its evidence."""
-    unsigned = 0
+def _check_releases(found: Checked, manifest: Manifest) -> set[str]:
+    """A wheel of a release that is here is that release's, with all its evidence.
+
+    :returns: the file names of those wheels.
+    """
+    own = set()
     for release in _releases(found, manifest):
         for wheel in release.wheels:
-            if f"{WHEELS}/{wheel.filename}" not in found.seen:
-                continue
-            _check_wheel(found, wheel)
-            unsigned += not any(kind in wheel.evidence for kind in SIGNATURES)
-    if unsigned:
-        found.not_checked.append(f"no signature: {unsigned} wheels were published without one")
-    if any(path.endswith((".intoto.jsonl", ".provenance")) for path in found.seen):
-        found.not_checked.append(
-            "signatures: unpack it, then kvpack verify kvpack-bundle/wheels/WHEEL --key PUB"
-        )
+            if f"{WHEELS}/{wheel.filename}" in found.seen:
+                _check_wheel(found, wheel)
+                own.add(wheel.filename)
+    return own
+
+
+def _check_proofs(found: Checked, own: set[str], digest: str | None) -> None:
+    """Statements and signatures, as far as the bundle alone tells."""
+    digests = {
+        path.removeprefix(f"{WHEELS}/"): sha256
+        for path, (sha256, _) in found.seen.items()
+        if path.startswith(f"{WHEELS}/")
+    }
+    proofs = found.proofs
+    proofs.judge(digests, own, found.texts)
+    hint = "ask whoever published it which key signs their releases; install it only then"
+    found.faults += [
+        Fault(place=f"{WHEELS}/{wheel}", message=message, hint=hint)
+        for wheel, message in proofs.faults
+    ]
+    if proofs.keys and not proofs.judged:
+        found.fault(MANIFEST, "names no release with wheels here, so nothing can be signed")
+    judged = {one.wheel for one in proofs.judged}
+    others = digests.keys() - judged if digest is None else set()  # else its maker names them
+    found.not_checked += proofs.not_checked(others)
 
 
 def _check_wheel(found: Checked, wheel: Wheel) -> None:

@@ -110,7 +110,8 @@ Requirements in this bundle: {", ".join(files)}
 wheels-*.txt are the wheels of the release alone; the others are complete sets with dependencies.
 
 Check it first: sha256sum --check --quiet SHA256SUMS, or, with kvpack: kvpack bundle verify FILE
-The digest of MANIFEST.json, as its maker gives it, says that it is theirs.
+The digest of MANIFEST.json, as its maker gives it, says that it is theirs (--digest); their public
+key says so of the wheels that they built and signed (--key).
 
 wheels/      wheels                       simple/     the same as a static index (PEP 503)
 evidence/    SBOM, audit, provenance      releases/   manifests

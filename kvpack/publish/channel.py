@@ -5,6 +5,7 @@ state that names them. What a change does not touch keeps its listing, so a chan
 changes.
 """
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -155,9 +156,11 @@ def _change(
 def _row(listing: Listing, digest: str, serial: int) -> Row:
     gone = superseded(listing)
     current = [entry for entry in listing.entries if entry.filename not in gone]
-    newest = max((Version(entry.version) for entry in current), default=None)
-    public = newest.public if newest else None
-    held = sorted({e.target for e in current if Version(e.version).public == public})
+    versions = [Version(entry.version) for entry in current]
+    public = max(versions).public if versions else None
+    held = sorted(
+        {e.target for e, one in zip(current, versions, strict=True) if one.public == public}
+    )
     return Row(
         listing=digest,
         serial=serial,
@@ -167,6 +170,13 @@ def _row(listing: Listing, digest: str, serial: int) -> Row:
     )
 
 
+@functools.lru_cache(maxsize=1 << 15)
+def _cell(filename: str) -> tuple[str, object, object]:
+    """The public version and the target of a wheel: each page asks again."""
+    _, version, build, tags = parse_wheel_filename(filename)
+    return version.public, build, tags
+
+
 def superseded(listing: Listing) -> dict[str, str]:
     """File name -> the file that took its place.
 
@@ -174,11 +184,10 @@ def superseded(listing: Listing) -> dict[str, str]:
     have no order: an installer would choose by chance. The later published one counts; the others
     are yanked (PEP 592), so that exact pins and locks of them go on working.
     """
-    newest: dict[tuple[object, ...], str] = {}
+    newest: dict[tuple[str, object, object], str] = {}
     found: dict[str, str] = {}
     for entry in listing.entries:
-        _, version, build, tags = parse_wheel_filename(entry.filename)
-        cell = (version.public, build, tags)
+        cell = _cell(entry.filename)
         if cell in newest:
             found[newest[cell]] = entry.filename
         newest[cell] = entry.filename

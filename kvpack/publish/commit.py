@@ -71,8 +71,8 @@ def parse(objects: Objects, path: str, kind: type[D], data: bytes) -> D:
     :raises StorageFailed: if they are not what kvpack writes.
     """
     try:
-        return kind.model_validate(json.loads(data))
-    except (ValueError, ValidationError) as error:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
         raise StorageFailed(
             f"{objects.name}: {path} is no {kind.__name__.lower()} that this kvpack can read",
             cause=str(error).splitlines()[0],
@@ -118,6 +118,8 @@ class Channel:
     def __init__(self, objects: Objects, name: str) -> None:
         self.objects = objects
         self.name = name
+        self._own: dict[str, Listing] = {}
+        """Listings that were written from here, by digest: they need not be read again."""
 
     def head(self) -> Head | None:
         """What the channel is now; ``None`` if nothing was ever published to it."""
@@ -145,7 +147,10 @@ class Channel:
         """Read listings: row -> digest to row -> listing."""
         with ThreadPoolExecutor(THREADS) as pool:
             found = pool.map(
-                lambda digest: need(self.objects, list_path(digest), Listing, digest=digest),
+                lambda digest: (
+                    self._own.get(digest)
+                    or need(self.objects, list_path(digest), Listing, digest=digest)
+                ),
                 digests.values(),
             )
             return dict(zip(digests, found, strict=True))
@@ -182,7 +187,9 @@ class Channel:
                 }
             )
             for listing in wanted.listings:
-                put_text(self.objects, listing.path, listing.text())
+                data = listing.text()
+                put_text(self.objects, list_path(digest := sha256_of(data)), data)
+                self._own[digest] = listing
             put_text(self.objects, state.path, state.text())
             pointer = Pointer(
                 channel=self.name, serial=state.serial, release=state.head, state=state.digest()

@@ -115,7 +115,8 @@ def sync(primary: Objects, mirror: Objects) -> Copied:
             wrong, stat = compare(mirror, wanted)
             if wrong is None:
                 continue
-            _write(mirror, wanted.path, source.data(wanted), stat)
+            with source.data(wanted) as data:
+                _write(mirror, wanted.path, data, stat)
             done.objects += 1
             done.size += wanted.size
     for path, found in _texts(primary):
@@ -125,7 +126,8 @@ def sync(primary: Objects, mirror: Objects) -> Copied:
             done.objects += 1
             done.size += len(found.data)
     for wanted in inputs_of(primary, mirror):
-        _write(mirror, wanted.path, source.data(wanted), mirror.head(wanted.path))
+        with source.data(wanted) as data:
+            _write(mirror, wanted.path, data, mirror.head(wanted.path))
         done.objects += 1
         done.size += wanted.size
     for name in channels_of(primary):
@@ -148,8 +150,7 @@ def _write(mirror: Objects, path: str, data: Data, stat: Stat | None) -> None:
     if stat is None:
         put(mirror, stored(path, data), data)
         return
-    whole = data if isinstance(data, bytes) else data.read_bytes()
-    mirror.swap(path, whole, immutable(path), stat.version)
+    mirror.swap(path, data, immutable(path), stat.version)
 
 
 def heads(objects: Objects) -> dict[str, Head]:

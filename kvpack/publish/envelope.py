@@ -96,8 +96,8 @@ def parse(text: bytes) -> Envelope:
         keyid = one.get("keyid", "")
         if not isinstance(keyid, str):
             raise ValueError("keyid is no string")  # noqa: TRY004
-        found.append(Signature(keyid, _unb64(one["sig"], "sig")))
-    return Envelope(_unb64(document["payload"], "payload"), tuple(found))
+        found.append(Signature(keyid, unb64(one["sig"], "sig")))
+    return Envelope(unb64(document["payload"], "payload"), tuple(found))
 
 
 # -- PEP 740 --------------------------------------------------------------------------------------
@@ -143,9 +143,9 @@ def parse_provenance(text: bytes) -> tuple[Envelope | None, int]:
                     others += 1
                     continue
                 signature = Signature(
-                    str(material["public_key"]["hint"]), _unb64(envelope["signature"], "signature")
+                    str(material["public_key"]["hint"]), unb64(envelope["signature"], "signature")
                 )
-                keyed.append((_unb64(envelope["statement"], "statement"), signature))
+                keyed.append((unb64(envelope["statement"], "statement"), signature))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"the provenance object lacks what PEP 740 asks for: {error}") from None
     if not keyed:
@@ -199,7 +199,7 @@ def _b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _unb64(text: object, what: str) -> bytes:
+def unb64(text: object, what: str) -> bytes:
     """Decode standard base64 in its one spelling.
 
     DSSE lets producers use the URL-safe alphabet too; kvpack never does, and one spelling means

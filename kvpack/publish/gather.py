@@ -113,14 +113,15 @@ def _take(plan: BuildPlan, report: AuditReport | None, folder: Path, found: _Fou
         found.missing.add(plan.title)
         return
     path = folder / report.facts.filename
-    wrong = list(_doubts(plan, report, path))
+    facts, target = report.facts, plan.inputs.target
+    place = file_path(facts.distribution, facts.filename)
+    whole = stored(place, path)
+    wrong = _doubts(plan, report, path, whole.sha256)
     if wrong:
         found.faults += [
             Fault(place=str(path), message=one, hint="build it again") for one in wrong
         ]
         return
-    facts, target = report.facts, plan.inputs.target
-    place = file_path(facts.distribution, facts.filename)
     given: dict[str, Data] = {"metadata": _metadata(path)}
     for kind, suffix in EVIDENCE.items():
         beside = path.with_name(path.name + suffix)
@@ -130,7 +131,6 @@ def _take(plan: BuildPlan, report: AuditReport | None, folder: Path, found: _Fou
         if kind != "metadata" and beside.is_file():
             given[kind] = beside
     evidence = {kind: stored(place + EVIDENCE[kind], data) for kind, data in given.items()}
-    whole = stored(place, path)
     found.data |= {evidence[kind].path: data for kind, data in given.items()} | {place: path}
     found.wheels.append(
         Wheel(
@@ -151,12 +151,12 @@ def _metadata(wheel: Path) -> bytes:
 _METADATA = ".dist-info/METADATA"
 
 
-def _doubts(plan: BuildPlan, report: AuditReport, path: Path) -> list[str]:
+def _doubts(plan: BuildPlan, report: AuditReport, path: Path, digest: str) -> list[str]:
     """Everything that keeps a wheel out of a release."""
     found = []
     if not report.passed:
         found.append(f"its audit report has {len(report.errors)} errors")
-    if (digest := stored("x", path).sha256) != report.facts.sha256:
+    if digest != report.facts.sha256:
         found.append(f"its sha256 is {digest}, its audit report is about {report.facts.sha256}")
     beside = [f"{path.name}{EVIDENCE[kind]}" for kind in ("sbom", "action")]
     found += [f"{name} is missing" for name in beside if not path.with_name(name).is_file()]

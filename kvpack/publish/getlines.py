@@ -6,7 +6,7 @@ coreutils' options are those of Debian 11.
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kvpack.publish.bundletext import environment_of
@@ -29,6 +29,31 @@ class Lines:
     """Bytes per second."""
     command: str
     """What wrote them."""
+    left_out: Sequence[str] = ()
+    """Places that these lines cannot ask, each with the reason."""
+
+
+def addresses(places: Sequence[str], public: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """What curl can ask of these places, and those that are left out, with the reason.
+
+    :param public: storage -> the HTTP address that serves it; it may be that of a folder above.
+    """
+    known = {storage.rstrip("/"): address.rstrip("/") for storage, address in public.items()}
+    usable, left_out = [], []
+    for place in places:
+        above = [one for one in known if f"{place}/".startswith(f"{one}/")]
+        if above:
+            nearest = max(above, key=len)
+            usable.append(known[nearest] + place.removeprefix(nearest))
+        elif place.startswith(("http:", "https:", "file:")):
+            usable.append(place)
+        else:
+            scheme = place.partition(":")[0]
+            left_out.append(
+                f"{place}: curl cannot ask {scheme}://, and kvpack.toml names no HTTP address of "
+                "it: [mirrors.public]"
+            )
+    return list(dict.fromkeys(usable)), left_out
 
 
 def shell(lines: Lines) -> str:
@@ -39,6 +64,7 @@ def shell(lines: Lines) -> str:
         f"# Written by: {lines.command}",
         "# Needs curl, sha256sum and pip or uv. KVPACK_MIRRORS replaces the places,",
         "# KVPACK_WHEELS the folder, KVPACK_INSTALL the installer ('' downloads only).",
+        *_left_out(lines),
     ]
     return "\n".join([*head, *_body(lines)]) + "\n"
 
@@ -50,11 +76,16 @@ def dockerfile(lines: Lines) -> str:
         f"# Written by: {lines.command}",
         "# Takes wheels by hash from the first place that answers right; the base needs curl and",
         "# pip (or uv: --build-arg KVPACK_INSTALL='uv pip install --system').",
+        *_left_out(lines),
         f'ARG KVPACK_MIRRORS="{places}"',
         'ARG KVPACK_INSTALL="python3 -m pip install"',
     ]
     body = _body(lines)
     return "\n".join([*head, "RUN " + " \\\n    ".join(body)]) + "\n"
+
+
+def _left_out(lines: Lines) -> list[str]:
+    return [f"# Left out: {one}" for one in lines.left_out]
 
 
 _INSTALL = (

@@ -5,6 +5,7 @@ a bare one in a path as a space. Every page says in which state it last changed 
 writers never replace a page of a later state.
 """
 
+import functools
 import html
 import json
 import re
@@ -20,6 +21,8 @@ API_VERSION = "1.1"
 """PEP 700: sizes, upload times and the list of versions."""
 HTML_KIND = "text/html; charset=utf-8"
 JSON_KIND = "application/vnd.pypi.simple.v1+json"
+SERIAL_WITHIN = 4096
+"""The first bytes of a page, which say of which state it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,18 @@ def root_pages(folder: str, projects: Iterable[str], serial: int) -> list[Page]:
 
 def serial_of(data: bytes) -> int:
     """The state in which a page last changed; -1 if it is none of kvpack's."""
-    found = re.search(rb"kvpack-serial\D{1,20}(\d+)", data[:4096])
+    found = re.search(rb"kvpack-serial\D{1,20}(\d+)", data[:SERIAL_WITHIN])
     return int(found[1]) if found else -1
 
 
 def file_url(root: str, path: str) -> str:
-    return root + quote(path, safe="/")
+    return root + _quoted(path)
+
+
+@functools.lru_cache(maxsize=1 << 15)
+def _quoted(path: str) -> str:
+    """Quote a path; each is on three pages, and a project may have thousands."""
+    return quote(path, safe="/")
 
 
 Look = tuple[str, dict[str, str]]
@@ -136,4 +145,5 @@ def _html(title: str, body: str, serial: int) -> bytes:
 
 def evidence_links(root: str, entry: Entry) -> list[tuple[str, str]]:
     """Kind and URL of what lies beside a wheel."""
-    return [(kind, file_url(root, entry.path + EVIDENCE[kind])) for kind in entry.evidence]
+    wheel = file_url(root, entry.path)
+    return [(kind, wheel + EVIDENCE[kind]) for kind in entry.evidence]

@@ -5,8 +5,12 @@ order is that of publishing: files, then the documents that name them, then the 
 conditional write, then the pages.
 """
 
+import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kvpack.errors import MirrorBehind, StorageFailed
 from kvpack.publish.commit import Channel, Head, load, need
@@ -26,7 +30,11 @@ from kvpack.publish.storage import (
     put_text,
     stored,
 )
+from kvpack.tools.files import disk_full_at
 from kvpack.tools.stored import Data, Objects
+
+SPOOLED = 8 << 20
+"""Bytes from which on an object that is copied between storages goes through a file."""
 
 
 @dataclass(kw_only=True)
@@ -48,22 +56,36 @@ class Source:
         self.objects = objects
         self._local = local or {}
 
-    def data(self, wanted: Stored) -> Data:
-        """The bytes of an object, verified.
+    @contextmanager
+    def data(self, wanted: Stored) -> Iterator[Data]:
+        """Lend the bytes of an object, verified; large ones as a file that goes afterwards.
 
         :raises StorageFailed: if the primary itself holds other bytes.
         """
-        data = self._local.get(wanted.path)
-        if data is None:
-            data = b"".join(self.objects.chunks(wanted.path))
-        if stored(wanted.path, data).sha256 != wanted.sha256:
-            raise StorageFailed(
-                f"{self.objects.name}: {wanted.path} has not the sha256 that its release says",
-                cause="the primary's object is damaged; it was not copied",
-                hint=f"repair the primary from a good mirror: kvpack mirror sync MIRROR "
-                f"{self.objects.name}",
-            )
-        return data
+        with ExitStack() as held:
+            data = self._local.get(wanted.path)
+            if data is None:
+                data = held.enter_context(self._fetched(wanted))
+            if stored(wanted.path, data).sha256 != wanted.sha256:
+                raise StorageFailed(
+                    f"{self.objects.name}: {wanted.path} has not the sha256 that its release says",
+                    cause="the primary's object is damaged; it was not copied",
+                    hint=f"repair the primary from a good mirror: kvpack mirror sync MIRROR "
+                    f"{self.objects.name}",
+                )
+            yield data
+
+    @contextmanager
+    def _fetched(self, wanted: Stored) -> Iterator[Data]:
+        if wanted.size < SPOOLED:
+            yield b"".join(self.objects.chunks(wanted.path))
+            return
+        # Without a name, so that kill -9 leaves nothing.
+        with disk_full_at(Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+            for chunk in self.objects.chunks(wanted.path):
+                file.write(chunk)
+            file.flush()
+            yield Path(f"/proc/self/fd/{file.fileno()}")
 
 
 def follow(source: Source, target: Objects, name: str) -> Copied:
@@ -149,7 +171,8 @@ def _copy_release(source: Source, target: Objects, name: str, done: Copied) -> N
 def _copy(source: Source, target: Objects, wanted: Stored) -> bool:
     if compare(target, wanted)[0] is None:
         return False
-    return put(target, wanted, source.data(wanted))[0]
+    with source.data(wanted) as data:
+        return put(target, wanted, data)[0]
 
 
 def _copy_text(source: Source, target: Objects, path: str) -> None:

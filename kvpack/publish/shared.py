@@ -7,13 +7,16 @@
 
 Both are create-only: of two machines that build one key at once, the first writer wins. What is
 read is never believed: bytes by their digest, the wheel by the action inside it. Whoever may write
-there can still put a wheel with a true action and false code: only trusted machines may.
+there can still put a wheel with a true action and false code, unless readers demand a signature:
+a record may carry a DSSE envelope, whose statement names the wheel and the digest of all the rest.
 """
 
 import hashlib
 import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -21,13 +24,19 @@ from kvpack.base import Sha256, Text, Value
 from kvpack.build.model import BuildPlan
 from kvpack.errors import ToolFailed
 from kvpack.publish.attest import embedded
-from kvpack.publish.envelope import strict_object
+from kvpack.publish.envelope import Envelope, Signature, dump, parse, strict_object, wrap
 from kvpack.publish.model import Document, Stored
-from kvpack.publish.storage import compare, immutable, stored
+from kvpack.publish.statement import STATEMENT_TYPE
+from kvpack.publish.storage import THREADS, compare, immutable, stored
 from kvpack.tools.files import canonical_json, sha256_of
 from kvpack.tools.stored import Changed, Exists, Missing, Objects, Version
 
+if TYPE_CHECKING:
+    from kvpack.tools.signing import PublicKey, Signer
+
 ACTIONS = "shared/actions/"
+PREDICATE_TYPE = "urn:kvpack:shared-result:1"
+"""Another one than provenance has: no signature of the one is a signature of the other."""
 LIMIT = 16 << 20
 """Bytes of a result."""
 
@@ -61,6 +70,8 @@ class Result(Document):
     builder: str | None = None
     """Whom provenance names as the builder."""
     verdict: Verdict
+    envelope: Text | None = None
+    """A DSSE envelope: who says so. Its statement is a function of all the rest."""
 
 
 def action_path(key: str) -> str:
@@ -146,6 +157,73 @@ def check_wheel(wheel: Path, plan: BuildPlan, bill: bytes) -> None:
         raise Poisoned("its wheel has another bill of materials")
 
 
+# -- signatures -----------------------------------------------------------------------------------
+
+
+def _statement(result: Result) -> Envelope:
+    """What is signed: the wheel, and the digest of the whole record without its envelope."""
+    record = result.model_copy(update={"envelope": None}).digest()
+    return wrap(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": result.file, "digest": {"sha256": result.sha256}}],
+            "predicateType": PREDICATE_TYPE,
+            "predicate": {"action-key": result.key, "record": {"sha256": record}},
+        }
+    )
+
+
+def signed(result: Result, signer: "Signer") -> Result:
+    """The result with a signature.
+
+    :raises SigningFailed: if the signer cannot.
+    """
+    from kvpack.tools.signing import checked  # noqa: PLC0415  # most results are not signed
+
+    said = _statement(result)
+    made = Signature(signer.keyid, checked(signer, said.signed_bytes))
+    text = dump(Envelope(said.payload, (made,))).decode().strip()
+    return result.model_copy(update={"envelope": text})
+
+
+def check_signature(result: Result, keys: "Sequence[PublicKey]") -> None:
+    """Hold a result to the keys of which one must have signed it.
+
+    :raises Poisoned: if none has.
+    """
+    if result.envelope is None:
+        raise Poisoned("its record is unsigned, and a signature is demanded")
+    try:
+        envelope = parse(result.envelope.encode())
+    except ValueError as error:
+        raise Poisoned(f"its signature cannot be read: {error}") from None
+    if envelope.payload != _statement(result).payload:
+        raise Poisoned("its signature is that of another record")
+    body = envelope.signed_bytes
+    if not any(key.verifies(one.sig, body) for key in keys for one in envelope.signatures):
+        named = ", ".join(sorted({one.keyid[:16] or "no name" for one in envelope.signatures}))
+        raise Poisoned(
+            f"no demanded key signed its record; those that are there name {named or 'none'}"
+        )
+
+
+def signed_keys(objects: Objects, known: set[str], keys: "Sequence[PublicKey]") -> set[str]:
+    """Those of these action keys whose record one of the public keys signed."""
+
+    def signed_by(key: str) -> bool:
+        found = objects.get(action_path(key))
+        try:
+            result = Result.model_validate(strict_object(found.data if found else b"", "it"))
+            check_signature(result, keys)
+        except (Poisoned, ValueError):
+            return False
+        return result.key == key
+
+    names = sorted(known)
+    with ThreadPoolExecutor(THREADS) as pool:
+        return {key for key, yes in zip(names, pool.map(signed_by, names), strict=True) if yes}
+
+
 # -- giving ---------------------------------------------------------------------------------------
 
 
@@ -181,7 +259,6 @@ def _put_blob(objects: Objects, wanted: Stored, wheel: Path) -> None:
             if stat is None:
                 objects.create(wanted.path, wheel, immutable(wanted.path))
             else:
-                whole = wheel.read_bytes()
-                objects.swap(wanted.path, whole, immutable(wanted.path), stat.version)
+                objects.swap(wanted.path, wheel, immutable(wanted.path), stat.version)
         except (Exists, Changed):
             continue

@@ -49,7 +49,9 @@ def statement(action: Action, wheel: tuple[str, str], builder: str) -> dict[str,
 
 def build_definition(action: Action) -> dict[str, Any]:
     """What was built from what: nothing in it depends on who built it, or when."""
-    external = {k: v for k, v in action.items() if k not in {*_INTERNAL, "lock"}}
+    # As it is read back from the wheel: lists follow the order of keys, which JSON does not keep.
+    action = json.loads(canonical(action))
+    external = _external(action)
     internal = {k: action[k] for k in _INTERNAL if action.get(k)}
     lock = action["lock"]
     return {
@@ -64,6 +66,14 @@ def build_definition(action: Action) -> dict[str, Any]:
         },
         "resolvedDependencies": dependencies(action),
     }
+
+
+def _external(action: Action) -> dict[str, Any]:
+    """What was asked for, of the target and of the native libraries below it."""
+    found = {k: v for k, v in action.items() if k not in {*_INTERNAL, "lock", "libraries"}}
+    libraries = action.get("libraries", {})
+    below = {name: _external(one) for name, one in libraries.items()}
+    return {**found, **({"libraries": below} if below else {})}
 
 
 def canonical(value: object) -> bytes:
@@ -102,6 +112,8 @@ def dependencies(action: Action) -> list[Descriptor]:
         found.append(_image(image))
     for name, rest in {**lock, **{f"root {key}": value for key, value in root.items()}}.items():
         found += _unknown(name, rest)
+    for library in action.get("libraries", {}).values():
+        found += [one for one in dependencies(library) if one not in found]
     return found
 
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kvpack.errors import ObjectConflict, StorageFailed, StorageUnsafe
-from kvpack.publish.index import Page, serial_of
+from kvpack.publish.index import SERIAL_WITHIN, Page, serial_of
 from kvpack.publish.model import Stored
 from kvpack.tools.files import CHUNK
 from kvpack.tools.stored import Changed, Data, Exists, Found, Headers, Objects, Stat, Version
@@ -35,6 +35,8 @@ KINDS = {
 PROBES = ".kvpack-probe/"
 TRIES = 20
 """Turns at a page or pointer that others keep changing."""
+READS = 3
+"""Times that an object is read before it counts as unreadable."""
 THREADS = 8
 
 
@@ -139,6 +141,7 @@ class SingleWriter:
         self.name = inner.name
         self.overwrite = inner.overwrite
         self.get = inner.get
+        self.start = inner.start
         self.chunks = inner.chunks
         self.range = inner.range
         self.head = inner.head
@@ -150,7 +153,7 @@ class SingleWriter:
             raise Exists(key)
         self._inner.overwrite(key, data, headers)
 
-    def swap(self, key: str, data: bytes, headers: Headers, version: Version) -> None:
+    def swap(self, key: str, data: Data, headers: Headers, version: Version) -> None:
         with self._turn:
             stat = self._inner.head(key)
             if stat is None or stat.version != version:
@@ -214,16 +217,17 @@ def compare(objects: Objects, wanted: Stored) -> tuple[str | None, Stat | None]:
 
 def sha256_at(objects: Objects, path: str) -> str:
     """Read an object to its end; one that is cut is begun again."""
-    for last in (False, False, True):
-        digest = hashlib.sha256()
-        try:
-            for chunk in objects.chunks(path):
-                digest.update(chunk)
-            return digest.hexdigest()
-        except StorageFailed:
-            if last:
-                raise
-    raise AssertionError  # pragma: no cover
+    for _ in range(READS - 1):
+        with contextlib.suppress(StorageFailed):
+            return _sha256_read(objects, path)
+    return _sha256_read(objects, path)
+
+
+def _sha256_read(objects: Objects, path: str) -> str:
+    digest = hashlib.sha256()
+    for chunk in objects.chunks(path):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def put_text(objects: Objects, path: str, data: bytes) -> None:
@@ -245,15 +249,23 @@ def put_all(objects: Objects, what: Iterable[tuple[Stored, Data]]) -> list[tuple
 # -- pages ----------------------------------------------------------------------------------------
 
 
+def _same(objects: Objects, page: Page, stat: Stat) -> bool:
+    if stat.size != len(page.data):
+        return False
+    whole = objects.get(page.path)
+    return whole is not None and whole.data == page.data
+
+
 def put_page(objects: Objects, page: Page, serial: int) -> bool:
     """Bring a page up to a state, whole and only forwards; returns whether it was written.
 
-    A page of a later state is left alone: its writer knew more.
+    A page of a later state is left alone: its writer knew more. Of the one that is there only the
+    first bytes are read, unless it may be the same.
     """
     headers = Headers(page.kind, SHORT)
     for _ in range(TRIES):
-        now = objects.get(page.path)
-        if now and (now.data == page.data or serial_of(now.data) > serial):
+        now = objects.start(page.path, SERIAL_WITHIN)
+        if now and (serial_of(now.data) > serial or _same(objects, page, now.stat)):
             return False
         try:
             if now is None:

@@ -43,18 +43,62 @@ def expand(
     accelerators = _axis(
         recipe, "accelerator", selection.accelerator, default.accelerator or (Accelerator.CPU,)
     )
-    pythons = _axis(recipe, "python", selection.python, default.python or targets.python)
+    pythons = _pythons(recipe, selection)
     found = [
         _target(recipe, roots, chosen, (python, glibc, arch, accelerator))
         for glibc in sorted(set(floors), key=version_key)
-        for python in sorted(set(pythons), key=version_key)
+        for python in sorted(set(pythons), key=lambda text: version_key(text or "0"))
         if selection.python or roots.pick(recipe.build.roots, python, glibc)
         for arch in sorted(set(arches))
         for accelerator in sorted(set(accelerators))
     ]
     if not found:
         raise _no_root(recipe, roots, "/".join(pythons), "/".join(floors))
-    return tuple(found)
+    return tuple(dict.fromkeys(found))  # floors of a library may share a root
+
+
+def library_target(recipe: Recipe, roots: Roots, version: str, needed_by: Target) -> Target:
+    """The target of a native library that a wheel's target is built with.
+
+    :raises TargetUnavailable: if the library is not offered for the wheel's cell.
+    """
+    by = f"recipe {needed_by.recipe} builds with it"
+    if recipe.library is None:
+        raise TargetUnavailable(
+            f"recipe {recipe.name} is no native library",
+            cause=f"{by}, and only a recipe with [library] can be built with",
+            hint=f"correct build.libraries in recipes/{needed_by.recipe}.toml",
+        )
+    offers = (needed_by.accelerator, Accelerator.CPU)
+    accelerator = next((one for one in offers if one in recipe.targets.accelerator), None)
+    cells = [
+        target
+        for target in matrix(recipe, roots, choose_version(recipe, version))
+        if (target.arch, target.root) == (needed_by.arch, needed_by.root)
+        and target.accelerator == accelerator
+    ]
+    if not cells:
+        cell = f"{needed_by.root} {needed_by.arch} {needed_by.accelerator}"
+        raise TargetUnavailable(
+            f"native library {recipe.name} {version} is not offered for {cell}",
+            cause=by,
+            hint=f"add it to [targets] or build.root of recipes/{recipe.name}.toml "
+            f"(kvpack show {recipe.name}), then: kvpack lock {recipe.name}",
+        )
+    return cells[0]
+
+
+def _pythons(recipe: Recipe, selection: Selection) -> tuple[str, ...]:
+    targets = recipe.targets
+    if recipe.library is None:
+        return _axis(recipe, "python", selection.python, targets.default.python or targets.python)
+    if selection.python:
+        raise TargetUnavailable(
+            f"recipe {recipe.name} does not offer python {selection.python[0]!r}",
+            cause="it is a native library: no Python is part of it",
+            hint="leave --python out",
+        )
+    return ("",)
 
 
 def matrix(recipe: Recipe, roots: Roots, version: str) -> tuple[Target, ...]:
@@ -81,7 +125,8 @@ def _axis(
         if str(value) not in offered:
             cause = did_you_mean(str(value), offered)
             if axis == "glibc":
-                cause = _floor_advice(str(value), offered)
+                made = "a wheel" if recipe.library is None else "what is built"
+                cause = _floor_advice(str(value), offered, made)
             raise TargetUnavailable(
                 f"recipe {recipe.name} does not offer {axis} {str(value)!r}",
                 cause=cause,
@@ -91,7 +136,7 @@ def _axis(
     return tuple(selected)
 
 
-def _floor_advice(value: str, offered: list[str]) -> str:
+def _floor_advice(value: str, offered: list[str], made: str) -> str:
     try:
         below = [floor for floor in offered if version_key(floor) <= version_key(value)]
     except ValueError:
@@ -99,7 +144,7 @@ def _floor_advice(value: str, offered: list[str]) -> str:
     if not below:
         return f"the lowest floor it offers is {min(offered, key=version_key)}"
     best = max(below, key=version_key)
-    return f"a wheel for --glibc {best} also loads on glibc {value}"
+    return f"{made} for --glibc {best} also loads on glibc {value}"
 
 
 def _target(recipe: Recipe, roots: Roots, version: str, cell: tuple[str, str, str, str]) -> Target:
@@ -111,7 +156,8 @@ def _target(recipe: Recipe, roots: Roots, version: str, cell: tuple[str, str, st
         recipe=recipe.name,
         version=version,
         python=python,
-        glibc=glibc,
+        # A library is for a root, whatever the floors of the wheels that are built with it.
+        glibc=glibc if python else root.glibc,
         arch=Arch(arch),
         accelerator=Accelerator(accelerator),
         root=root.id,
@@ -122,7 +168,8 @@ def _no_root(recipe: Recipe, roots: Roots, python: str, glibc: str) -> TargetUna
     kinds = roots.matching(*recipe.build.roots)
     offers = "; ".join(f"{k.id}: glibc {k.glibc}, Python {', '.join(k.python)}" for k in kinds)
     return TargetUnavailable(
-        f"no builder root has Python {python} at or below glibc {glibc}",
+        f"no builder root has {f'Python {python}' if python else 'a userland'} at or below "
+        f"glibc {glibc}",
         cause=f"the roots of {' and '.join(map(repr, recipe.build.roots))} are: {offers}",
         hint="choose a Python and a floor that one root has, "
         f"or another build.root in recipes/{recipe.name}.toml",

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from kvpack.base import Name, PythonVersion, Text, Value
-from kvpack.recipe.model import DebianPackage
+from kvpack.base import DebianPackage, Name, PythonVersion, Text, Value
 
 
 class Library(Value):

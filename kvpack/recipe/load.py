@@ -2,8 +2,6 @@
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -12,57 +10,10 @@ from pydantic import ValidationError
 from kvpack.base import faults_of
 from kvpack.errors import CatalogueError, Fault, RecipeInvalid
 from kvpack.names import did_you_mean
+from kvpack.recipe.catalogue import Catalogue
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import Roots, load_roots
 from kvpack.recipe.toolkits import toolkit_faults
-
-CATALOGUE_HINT = (
-    "run kvpack inside a catalogue (a folder with recipes/), or name one with --root DIR"
-)
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """A folder with ``recipes/``, ``patches/`` and ``lock/``."""
-
-    root: Path
-
-    def recipe_path(self, name: str) -> Path:
-        return self.root / "recipes" / f"{name}.toml"
-
-    def lock_path(self, name: str) -> Path:
-        return self.root / "lock" / f"{name}.toml"
-
-    def patch_path(self, recipe: str, file: str) -> Path:
-        return self.root / "patches" / recipe / file
-
-    @property
-    def names(self) -> list[str]:
-        return sorted(path.stem for path in (self.root / "recipes").glob("*.toml"))
-
-    def shown(self, path: Path) -> str:
-        """A path as messages name it: relative to the catalogue."""
-        return (
-            path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
-        )
-
-
-def find_catalogue(start: Path, *, explicit: bool = False) -> Catalogue:
-    """The catalogue that holds ``start``, searched upwards unless it was named explicitly.
-
-    :raises CatalogueError: if there is none.
-    """
-    folders = [start] if explicit else [start, *start.parents]
-    for folder in folders:
-        recipes = folder / "recipes"
-        # Above the start, a folder of that name alone is too weak a sign: any tool may make one.
-        if recipes.is_dir() and (folder == start or any(recipes.glob("*.toml"))):
-            return Catalogue(folder)
-    raise CatalogueError(
-        f"no catalogue at {start}" + ("" if explicit else " or in a folder above it"),
-        cause="a catalogue is a folder that holds recipes/",
-        hint=CATALOGUE_HINT,
-    )
 
 
 def load_recipe(catalogue: Catalogue, name: str) -> Recipe:
@@ -130,6 +81,7 @@ def _context_faults(recipe: Recipe, catalogue: Catalogue, place: str) -> Iterato
     yield from _target_faults(recipe, roots, place)
     yield from toolkit_faults(recipe, roots.toolkits, place)
     yield from _patch_faults(recipe, catalogue, place)
+    yield from _library_faults(recipe, catalogue, place)
     for index, text in enumerate(recipe.build.requires):
         try:
             Requirement(text)
@@ -164,7 +116,7 @@ def _target_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
                 )
     yield from _root_faults(recipe, roots, place)
     for accelerator in targets.accelerator:
-        if recipe.distribution.name_for(accelerator) is None:
+        if recipe.library is None and recipe.distribution.name_for(accelerator) is None:
             yield Fault(
                 place=f"{place}: distribution.{accelerator}",
                 message=f"no project name for the accelerator {accelerator.value!r}",
@@ -181,14 +133,14 @@ def _root_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
     )
     picked = {
         python: [kind for floor in targets.glibc if (kind := roots.pick(wanted, python, floor))]
-        for python in targets.python
+        for python in targets.python or ("",)
     }
     for python, kinds in picked.items():
         if not kinds:
             yield Fault(
-                place=f"{place}: targets.python",
-                message=f"no root of {' or '.join(map(repr, wanted))} has Python {python} at any "
-                "floor of targets.glibc",
+                place=f"{place}: targets.{'python' if python else 'glibc'}",
+                message=f"no root of {' or '.join(map(repr, wanted))} has "
+                f"{f'Python {python}' if python else 'a userland'} at any floor of targets.glibc",
                 hint=offers,
             )
     families = {kind.family for kinds in picked.values() for kind in kinds}
@@ -197,6 +149,31 @@ def _root_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
             place=f"{place}: build.debian",
             message="no target has a Debian root, and an image takes no Debian packages",
             hint=f"choose build.root and targets of a Debian root; now: {offers}",
+        )
+
+
+def _library_faults(recipe: Recipe, catalogue: Catalogue, place: str) -> Iterator[Fault]:
+    """Native libraries that are no recipes of the catalogue, or need the recipe itself."""
+    for index, use in enumerate(recipe.build.libraries):
+        at = f"{place}: build.libraries[{index}].name"
+        if use.name == recipe.name:
+            yield Fault(place=at, message=f"{use.name!r} would need itself")
+        elif use.name not in catalogue.names:
+            yield Fault(
+                place=at,
+                message=f"no recipe is called {use.name!r}",
+                hint=did_you_mean(use.name, catalogue.names),
+            )
+    twice: dict[str, str] = {}
+    for version in recipe.versions:
+        for accelerator in recipe.targets.accelerator:
+            names = [use.name for use in recipe.build.libraries_for(version, accelerator)]
+            twice |= {n: f"{version} {accelerator}" for n in names if names.count(n) > 1}
+    for name, cell in twice.items():
+        yield Fault(
+            place=f"{place}: build.libraries",
+            message=f"{name!r} is named twice for {cell}",
+            hint="a root holds one version: limit each with when or accelerator",
         )
 
 

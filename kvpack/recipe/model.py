@@ -1,34 +1,31 @@
 """What to build: recipes as people write them, and the targets that they offer."""
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from kvpack.base import Glibc, Name, PythonVersion, Text, Value
+from kvpack.base import DebianPackage, Glibc, Name, PythonVersion, Text, Value
 from kvpack.names import Accelerator, Arch, platform_tag, python_tag
 from kvpack.recipe.host import HostStack, RequirementGroup, Runtime
+from kvpack.recipe.library import Library, LibraryUse, library_fault
+from kvpack.recipe.option import Option
 from kvpack.recipe.prove import Identity, Proves
 from kvpack.recipe.source import Commit, GitSource, Source
-from kvpack.recipe.steps import AnyStep, Folder, Refusal, RootNames, commands_of, unreached
+from kvpack.recipe.steps import (
+    OPTIONS,
+    AnyStep,
+    Folder,
+    Refusal,
+    RootNames,
+    commands_of,
+    unreached,
+)
 from kvpack.recipe.versions import VersionRange, WheelVersion, applies
 
 EPOCH_MIN, EPOCH_MAX = 315532800, 4354819198
 """1980-01-01 and 2107-12-31: what a zip archive can name, in seconds."""
 RECIPE_SCHEMA = 1
 """The version of the recipe format that this kvpack reads."""
-
-
-def _debian_package(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", text) or text.endswith("-"):
-        raise ValueError(
-            f"{text!r} is not the name of a Debian package: lower-case letters, digits, '+', '-', "
-            "'.' (Debian policy 5.6.7); options, versions and patterns are not taken"
-        )
-    return text
-
-
-DebianPackage = Annotated[str, AfterValidator(_debian_package)]
 
 
 class Distribution(Value):
@@ -44,6 +41,10 @@ class Distribution(Value):
     def name_for(self, accelerator: Accelerator) -> str | None:
         named: str | None = getattr(self, accelerator.value)
         return named
+
+
+NONE = Distribution(owns=("<none>",))
+"""Of a native library: it is no project of an index."""
 
 
 class Release(Value):
@@ -78,48 +79,13 @@ class Selection(Value):
 class Targets(Value):
     """What the recipe offers on each axis, and what it builds when nothing is selected."""
 
-    python: tuple[PythonVersion, ...] = Field(min_length=1)
+    python: tuple[PythonVersion, ...] = ()
+    """None for a native library."""
     glibc: tuple[Glibc, ...] = Field(min_length=1)
     """Floors: the oldest glibc that a wheel must load on."""
     arch: tuple[Arch, ...] = (Arch.X86_64, Arch.AARCH64)
     accelerator: tuple[Accelerator, ...] = (Accelerator.CPU,)
     default: Selection = Selection()
-
-
-class Option(Value):
-    """A switch of the upstream build system. One that the build ignores fails the build."""
-
-    type: Literal["bool", "string"] = "bool"
-    default: bool | Text
-    per_accelerator: dict[Accelerator, bool | Text] = Field(default_factory=dict)
-    """Values that differ from the default for some accelerators."""
-    cmake: Text | None = None
-    """The CMake variable that it sets."""
-    meson: Text | None = None
-    """The meson option that it sets."""
-    env: Text | None = None
-    """The environment variable that it sets."""
-    when: VersionRange | None = None
-    summary: str = ""
-
-    @model_validator(mode="after")
-    def _coherent(self) -> "Option":
-        if sum(name is not None for name in (self.cmake, self.meson, self.env)) != 1:
-            raise ValueError("an option sets one of cmake, meson and env: name one")
-        wanted = bool if self.type == "bool" else str
-        for value in (self.default, *self.per_accelerator.values()):
-            if not isinstance(value, wanted):
-                message = f"value {value!r} does not fit type = {self.type!r}"
-                raise ValueError(message)  # noqa: TRY004  # pydantic collects ValueErrors
-        return self
-
-    def value_for(self, accelerator: Accelerator) -> str:
-        """The text that the build system gets."""
-        value = self.per_accelerator.get(accelerator, self.default)
-        if isinstance(value, bool):
-            words = ("true", "false") if self.meson else ("ON", "OFF")
-            return words[0] if value else words[1]
-        return value
 
 
 class Patch(Value):
@@ -163,14 +129,28 @@ class Build(Value):
     steps: tuple[AnyStep, ...] = ()
     """Commands of bash (``-euo pipefail``) in the source's root, after the patches and before the
     back end."""
+    repaired: tuple[AnyStep, ...] = ()
+    """Commands that change the wheel ``$WHEEL`` in place after auditwheel; modes are kept."""
     package: Folder | None = None
     """The folder whose pyproject.toml is built, if it is not the source's root."""
+    generated: bool = False
+    """Whether the steps make that folder's pyproject.toml: it is not in the source to be read, so
+    ``requires`` names what its back end needs."""
     rename: bool = False
     """Whether ``[project] name`` of that pyproject.toml becomes the target's distribution."""
+    pure: bool = False
+    """Whether the wheel has no binaries, so that it is for every Python and platform."""
     git_head: bool = False
     """Whether the source gets a ``.git`` that says which commit it is, and nothing else."""
     refuse: tuple[Refusal, ...] = ()
     """Lines of the log that fail the build."""
+    libraries: tuple[LibraryUse, ...] = ()
+    """Native libraries, recipes of their own, that lie in the root when it builds."""
+
+    @property
+    def read_package(self) -> str | None:
+        """The folder of the source whose pyproject.toml is read; ``None``: its root."""
+        return None if self.generated else self.package
 
     @property
     def roots(self) -> tuple[str, ...]:
@@ -180,6 +160,10 @@ class Build(Value):
         """The components for one accelerator."""
         named = self.toolkit
         return named.get(accelerator, ("runtime",)) if isinstance(named, dict) else named
+
+    def libraries_for(self, version: str, accelerator: Accelerator) -> tuple[LibraryUse, ...]:
+        """The native libraries that a target needs."""
+        return tuple(one for one in self.libraries if one.fits(version, accelerator))
 
 
 class Audit(Value):
@@ -205,7 +189,9 @@ class Recipe(Value):
     """SPDX expression of upstream's licence."""
     homepage: Text | None = None
     default_version: WheelVersion
-    distribution: Distribution
+    distribution: Distribution = NONE
+    library: Library | None = None
+    """Of a recipe whose result is no wheel, but a tree that other recipes build with."""
     versions: dict[WheelVersion, Release] = Field(min_length=1)
     targets: Targets
     options: dict[Name, Option] = Field(default_factory=dict)
@@ -220,14 +206,26 @@ class Recipe(Value):
     requirements: dict[Name, RequirementGroup] = Field(default_factory=dict)
 
     @model_validator(mode="after")
+    def _wheel_or_library(self) -> "Recipe":
+        if fault := library_fault(
+            self.library is not None,
+            distribution="distribution" in self.model_fields_set,
+            python=bool(self.targets.python),
+            steps=bool(self.build.steps),
+            named={*self.model_fields_set, *(f"build.{x}" for x in self.build.model_fields_set)},
+        ):
+            raise ValueError(fault)
+        return self
+
+    @model_validator(mode="after")
     def _options_reach_the_steps(self) -> "Recipe":
-        for tool in ("cmake", "meson"):
+        for tool in OPTIONS:
             values = {
                 f"options.{name}": [str(one.default), *map(str, one.per_accelerator.values())]
                 for name, one in self.options.items()
                 if getattr(one, tool)
             }
-            if fault := unreached(tool, self.build.steps, values):
+            if fault := unreached(tool, self.build.steps, values, alone=self.library is not None):
                 raise ValueError(fault)
         return self
 
@@ -256,13 +254,18 @@ class Recipe(Value):
         """The steps of ``build.steps`` for a target."""
         return commands_of(self.build.steps, version, accelerator)
 
+    def repairs_for(self, version: str, accelerator: Accelerator) -> list[str]:
+        """The steps of ``build.repaired`` for a target."""
+        return commands_of(self.build.repaired, version, accelerator)
+
 
 class Target(Value):
     """One cell of a recipe: what exactly one wheel is built for."""
 
     recipe: Name
     version: WheelVersion
-    python: PythonVersion
+    python: PythonVersion | Literal[""] = ""
+    """None of a native library."""
     glibc: Glibc
     arch: Arch
     accelerator: Accelerator
@@ -271,7 +274,8 @@ class Target(Value):
 
     @property
     def python_tag(self) -> str:
-        return python_tag(self.python)
+        """``cp311``; empty for a native library."""
+        return python_tag(self.python) if self.python else ""
 
     @property
     def platform_tag(self) -> str:
@@ -279,7 +283,9 @@ class Target(Value):
 
     @property
     def id(self) -> str:
-        """``cp311-manylinux_2_39_x86_64-cpu``."""
+        """``cp311-manylinux_2_39_x86_64-cpu``; of a library ``debian-bookworm-x86_64-cpu``."""
+        if not self.python:
+            return f"{self.root}-{self.arch}-{self.accelerator}"
         return f"{self.python_tag}-{self.platform_tag}-{self.accelerator}"
 
     @property

@@ -5,8 +5,10 @@ from collections.abc import Collection, Iterator, Sequence
 
 from kvpack.names import Accelerator
 from kvpack.recipe.hostpage import on_hosts
+from kvpack.recipe.library import LibraryUse
 from kvpack.recipe.markdown import code, codes, plain, table, url
-from kvpack.recipe.model import Option, Patch, Recipe
+from kvpack.recipe.model import Patch, Recipe
+from kvpack.recipe.option import Option
 from kvpack.recipe.prove import Prove
 from kvpack.recipe.source import ArchiveSource, GitSource, SdistSource, Source
 from kvpack.recipe.versions import applies
@@ -54,10 +56,10 @@ def _recipe(recipe: Recipe, root: str, *, locked: bool) -> Iterator[str]:
     links += [f"[homepage]({url(recipe.homepage)})"] if recipe.homepage else []
     yield f"{plain(recipe.summary)}."
     yield ""
-    yield (
-        f"Licence {code(recipe.license)} · import names {codes(recipe.distribution.owns)} · "
-        + " · ".join(links)
-    )
+    kind = f"import names {codes(recipe.distribution.owns)}"
+    if recipe.library is not None:
+        kind = f"a native library at {code(recipe.library.prefix)}, for what is built with it"
+    yield f"Licence {code(recipe.license)} · {kind} · " + " · ".join(links)
     parts = (
         ("Versions", _versions(recipe)),
         ("Targets", _targets(recipe)),
@@ -98,6 +100,8 @@ def _targets(recipe: Recipe) -> Iterator[str]:
     targets, default = recipe.targets, recipe.targets.default
 
     def named(accelerator: Accelerator) -> str:
+        if recipe.library is not None:
+            return str(accelerator)
         return f"{accelerator} as {code(recipe.distribution.name_for(accelerator) or '?')}"
 
     rows = (
@@ -119,6 +123,7 @@ def _targets(recipe: Recipe) -> Iterator[str]:
                 ", ".join(chosen) if chosen else "all that a root has at the floor",
             )
             for name, offered, chosen in rows
+            if offered
         ),
     )
 
@@ -128,7 +133,12 @@ def _options(recipe: Recipe) -> Iterator[str]:
         name, option = item
         values = [_value(option.default)]
         values += [f"{_value(v)} for {a}" for a, v in sorted(option.per_accelerator.items())]
-        names = (("CMake", option.cmake), ("meson", option.meson), ("env", option.env))
+        names = (
+            ("CMake", option.cmake),
+            ("meson", option.meson),
+            ("configure", option.configure and f"--{option.configure}"),
+            ("env", option.env),
+        )
         sets = " ".join(f"{kind} {code(name)}" for kind, name in names if name)
         return (
             code(name),
@@ -179,7 +189,7 @@ def _upstream(text: str) -> str:
 
 def _proofs(recipe: Recipe) -> Iterator[str]:
     def row(prove: Prove) -> tuple[str, ...]:
-        return code(prove.id), plain(prove.summary), _expected(prove), ", ".join(prove.profile)
+        return code(prove.id), plain(prove.summary), expected(prove), ", ".join(prove.profile)
 
     if recipe.prove:
         yield "What a wheel's own binaries must show; what nothing is expected of is only reported."
@@ -188,7 +198,8 @@ def _proofs(recipe: Recipe) -> Iterator[str]:
         yield from table(headers, map(row, recipe.prove))
 
 
-def _expected(prove: Prove) -> str:
+def expected(prove: Prove) -> str:
+    """What a wheel of ours must show, as Markdown: a value is in backticks."""
     told = []
     for one in prove.expectations:
         what = code(str(one.to_be))
@@ -197,6 +208,7 @@ def _expected(prove: Prove) -> str:
         limits = [*(one.accelerator or ()), *(one.arch or ()), *([one.when] if one.when else ())]
         told.append(what + (f" for {', '.join(limits)}" if limits else ""))
     versions = f" in {code(prove.when)}" if prove.when else ""
+    versions += ", where it has that part" if prove.optional else ""
     return "; ".join(told) + versions if told else "reported" + versions
 
 
@@ -205,8 +217,15 @@ def _around(recipe: Recipe) -> Iterator[str]:
     rows = (
         ("Debian packages in its builder root", codes(build.debian)),
         ("build requirements beside the source's own", codes(build.requires)),
+        ("native libraries it is built with", ", ".join(_library(one) for one in build.libraries)),
         ("libraries that the host supplies", codes(audit.host_libraries)),
         ("must import", codes(audit.imports)),
         ("must run", codes(" ".join(command) for command in audit.run)),
     )
     yield from table(("what", "which"), ((what, said) for what, said in rows if said))
+
+
+def _library(use: LibraryUse) -> str:
+    limits = [*(use.accelerator or ()), *([use.when] if use.when else ())]
+    where = f" for {', '.join(limits)}" if limits else ""
+    return f"[{plain(use.name)}](#{use.name}) {code(use.version)}{where}"

@@ -172,6 +172,9 @@ class Prove(Condition):
     """Versions that it says something about."""
     expect: bool | Text | tuple[Expectation, ...] | None = None
     """What our build must show: whether it holds, or its value."""
+    optional: bool = False
+    """Whether a wheel of ours that shows nothing of it (``null``) is right as well: of a part that
+    an option can leave out."""
     profile: tuple[Name, ...] = ()
     """Uses that need it: ``kvpack audit --profile``."""
     hint: str = ""

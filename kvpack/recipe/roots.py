@@ -62,17 +62,20 @@ class Roots(Value):
 
     def matching(self, *wanted: str) -> tuple[RootKind, ...]:
         """Roots of these families, or with these ids, oldest glibc first."""
-        found = [kind for kind in self.root if {kind.family, kind.id} & set(wanted)]
+        found = [kind for kind in self.root if kind.family in wanted or kind.id in wanted]
         return tuple(sorted(found, key=lambda kind: version_key(kind.glibc)))
 
     def pick(self, wanted: str | tuple[str, ...], python: str, glibc: str) -> RootKind | None:
-        """The newest matching root that is not above the floor and has the Python."""
+        """The newest matching root that is not above the floor and has the Python.
+
+        :param python: empty if any will do: of a native library.
+        """
         floor = version_key(glibc)
         names = (wanted,) if isinstance(wanted, str) else wanted
         fitting = [
             kind
             for kind in self.matching(*names)
-            if version_key(kind.glibc) <= floor and python in kind.python
+            if version_key(kind.glibc) <= floor and (python in kind.python or not python)
         ]
         return fitting[-1] if fitting else None
 

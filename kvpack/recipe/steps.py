@@ -9,8 +9,12 @@ from kvpack.base import Text, Value
 from kvpack.names import Accelerator
 from kvpack.recipe.versions import VersionRange, applies
 
-OPTIONS = {"cmake": "KVPACK_CMAKE_OPTIONS", "meson": "KVPACK_MESON_OPTIONS"}
-"""Build system -> the variable in which steps find its options: ``-DX=ON -DY=OFF``."""
+OPTIONS = {
+    "cmake": "KVPACK_CMAKE_OPTIONS",
+    "meson": "KVPACK_MESON_OPTIONS",
+    "configure": "KVPACK_CONFIGURE_OPTIONS",
+}
+"""Build system -> the variable in which steps find its options: ``-DX=ON``, ``--with-x=no``."""
 
 
 class Limited(Value):
@@ -57,14 +61,19 @@ def commands_of(steps: tuple[AnyStep, ...], version: str, accelerator: Accelerat
     ]
 
 
-def unreached(tool: str, steps: tuple[AnyStep, ...], values: dict[str, list[str]]) -> str:
+def unreached(
+    tool: str, steps: tuple[AnyStep, ...], values: dict[str, list[str]], *, alone: bool = False
+) -> str:
     """Why options would not reach a build system that steps call; empty: they do.
 
     :param values: the values of each option of that build system, by its key path.
+    :param alone: whether no back end follows: of a native library.
     """
     text = "\n".join(step if isinstance(step, str) else step.run for step in steps)
     variable = OPTIONS[tool]
-    if not values or not re.search(rf"(?<![\w./-]){tool}\s", text):
+    # Back ends run CMake and meson by themselves; configure is run by steps alone.
+    called = alone or tool == "configure" or re.search(rf"(?<![\w./-]){tool}\s", text)
+    if not values or not called:
         return ""
     if not re.search(rf"\$\{{?{variable}\b", text):
         return f"build.steps run {tool} without ${variable}: {', '.join(values)} would be ignored"

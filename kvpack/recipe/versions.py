@@ -1,5 +1,6 @@
 """Versions and version ranges (PEP 440) as recipes write them. Pure values."""
 
+from functools import cache
 from typing import Annotated
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -7,6 +8,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator
 
 
+@cache
 def _version(text: str) -> str:
     try:
         return str(Version(text))
@@ -26,6 +28,7 @@ WheelVersion = Annotated[str, AfterValidator(_version)]
 VersionRange = Annotated[str, AfterValidator(_specifier)]
 
 
+@cache
 def applies(when: str | None, version: str) -> bool:
     """Whether a version range holds for ``version``; pre-releases count (PEP 440)."""
     return when is None or SpecifierSet(when).contains(version, prereleases=True)

@@ -172,24 +172,22 @@ def claims_of_url(web: Web, url: str, named: tuple[str, str]) -> Claims:
     :raises FetchFailed: if the server does not answer.
     :raises WheelInvalid: if it is no wheel.
     """
-    spent = 0
-    for attempt in range(1, TRIES + 1):
+    spent, attempt = 0, 1
+    while True:
         source = RangedFile(web, url, read_bytes=spent)
         try:
             with source:
                 source.start()
                 return claims_of_file(source, named, redact(url), read=source)
         except TryFailed as error:
-            spent = source.read_bytes
-            if error.transient and attempt < TRIES:
-                time.sleep(PAUSE * attempt)
-                continue
-            raise FetchFailed(
-                f"{redact(url)} cannot be read: {error.reason}",
-                cause="the index or its file store does not answer",
-                hint="run the same command again, or name another index in kvpack.toml",
-            ) from error
-    raise AssertionError  # the last attempt returned or raised
+            if not error.transient or attempt == TRIES:
+                raise FetchFailed(
+                    f"{redact(url)} cannot be read: {error.reason}",
+                    cause="the index or its file store does not answer",
+                    hint="run the same command again, or name another index in kvpack.toml",
+                ) from error
+        time.sleep(PAUSE * attempt)
+        spent, attempt = source.read_bytes, attempt + 1
 
 
 def claims_of_file(

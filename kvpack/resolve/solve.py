@@ -5,7 +5,6 @@ never wins over a declared source (dependency confusion; uv's documentation, "Se
 multiple indexes").
 """
 
-import sys
 import tempfile
 import tomllib
 from collections.abc import Sequence
@@ -14,22 +13,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from packaging.tags import Tag
-
 from kvpack.base import Text, Value
 from kvpack.errors import FetchFailed, ResolutionFailed
-from kvpack.names import normalize, version_key
+from kvpack.names import normalize
 from kvpack.report import Reporter
 from kvpack.resolve.choose import Ask
+from kvpack.resolve.environment import Environment
 from kvpack.resolve.wheels import best
 from kvpack.tools import uv
 from kvpack.tools.process import Command, run
 from kvpack.tools.web import redact
-
-_NEWEST_UV_PLATFORM = "2.40"
-"""The newest glibc that uv's ``--python-platform`` knows; wheels for it load on newer ones."""
-_SILENT_SERVER = ("Failed to fetch", "error sending request", "operation timed out")
-"""uv's words for an index that does not answer."""
 
 
 class Pick(Value):
@@ -58,25 +51,9 @@ class Sources:
     offline: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """The environment that is resolved for: CPython on Linux."""
-
-    python: str
-    glibc: str
-    arch: str
-    tags: Sequence[Tag]
-
-    @property
-    def platform(self) -> str:
-        glibc = min(self.glibc, _NEWEST_UV_PLATFORM, key=version_key)
-        return f"{self.arch}-manylinux_{glibc.replace('.', '_')}"
-
-    def __str__(self) -> str:
-        return f"Python {self.python}, glibc {self.glibc}, {self.arch}"
-
-
-def solve(ask: Ask, place: Place, sources: Sources, reporter: Reporter) -> tuple[Pick, ...]:
+def solve(
+    ask: Ask, environment: Environment, sources: Sources, reporter: Reporter
+) -> tuple[Pick, ...]:
     """All wheels of a solution, sorted by name.
 
     :raises ResolutionFailed: with uv's own chain of reasons.
@@ -88,7 +65,7 @@ def solve(ask: Ask, place: Place, sources: Sources, reporter: Reporter) -> tuple
         (folder / "excludes.txt").write_text("\n".join(ask.excludes), encoding="utf-8")
         (folder / "constraints.txt").write_text("\n".join(ask.constraints), encoding="utf-8")
         command = Command(
-            args=_arguments(place, folder, output, offline=sources.offline),
+            args=_arguments(environment, folder, output, offline=sources.offline),
             environment={
                 **uv.environment(sources.cert),
                 "UV_DEFAULT_INDEX": sources.default,
@@ -98,30 +75,28 @@ def solve(ask: Ask, place: Place, sources: Sources, reporter: Reporter) -> tuple
         )
         result = run(command, reporter)
         if result.code != 0:
-            raise _no_solution(ask, place, redact(result.errors))
+            raise _no_solution(ask, environment, redact(result.errors))
         raw = tomllib.loads(output.read_text(encoding="utf-8"))
-    return tuple(_pick(one, place) for one in raw.get("packages", []))
+    return tuple(_pick(one, environment) for one in raw.get("packages", []))
 
 
-def _arguments(place: Place, folder: Path, output: Path, *, offline: bool) -> list[str]:
-    args = [uv.program(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
-    args += ["--python", sys.executable]  # any will do: the markers are told
-    args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--system-certs"]
-    args += ["--index-strategy", "first-index", "--python-version", place.python]
-    args += ["--python-platform", place.platform, "--output-file", str(output)]
+def _arguments(environment: Environment, folder: Path, output: Path, *, offline: bool) -> list[str]:
+    platform = uv.platform(environment.glibc, environment.arch)
+    args = [*uv.compile_wheels(environment.python, output), "--python-platform", platform]
+    args += ["--index-strategy", "first-index"]
     args += ["--excludes", str(folder / "excludes.txt")]
     args += ["--constraints", str(folder / "constraints.txt")]
     return [*args, "--offline"] if offline else args
 
 
-def _pick(package: dict[str, Any], place: Place) -> Pick:
+def _pick(package: dict[str, Any], environment: Environment) -> Pick:
     name, version = normalize(package["name"]), str(package["version"])
     wheels = {_file(wheel): wheel for wheel in package.get("wheels", [])}
-    file = best(wheels, version, list(place.tags))
+    file = best(wheels, version, environment.tags)
     sha256 = None if file is None else wheels[file].get("hashes", {}).get("sha256")
     if file is None or sha256 is None:
         raise ResolutionFailed(
-            f"{name} {version} has no {'sha256' if file else 'wheel'} for {place}",
+            f"{name} {version} has no {'sha256' if file else 'wheel'} for {environment}",
             cause="its index serves no hashes (PEP 503)" if file else "uv chose it all the same",
             hint="name another index with --index, or another version in the intent",
         )
@@ -148,9 +123,9 @@ def _file(wheel: dict[str, Any]) -> str:
     return str(named)
 
 
-def _no_solution(ask: Ask, place: Place, errors: str) -> ResolutionFailed | FetchFailed:
-    said = "uv says:\n  " + "\n  ".join(errors.strip().splitlines()[-20:])
-    if any(words in errors for words in _SILENT_SERVER):
+def _no_solution(ask: Ask, environment: Environment, errors: str) -> ResolutionFailed | FetchFailed:
+    said = uv.said(errors)
+    if uv.is_unanswered(errors):
         return FetchFailed(
             "an index that versions come from does not answer",
             cause=said,
@@ -160,7 +135,7 @@ def _no_solution(ask: Ask, place: Place, errors: str) -> ResolutionFailed | Fetc
     why = "\nkvpack asked for:\n" + "\n".join(f"  {one}" for one in ask.requires)
     why += "\nbecause of the families:\n" + "\n".join(reasons) if reasons else ""
     return ResolutionFailed(
-        f"no set of wheels satisfies the intent ({place})",
+        f"no set of wheels satisfies the intent ({environment})",
         cause=said + why,
         hint="change the intent, or another --glibc, --python, --cuda; nothing was written",
     )

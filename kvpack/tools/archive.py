@@ -51,7 +51,6 @@ def unpack(
         try:
             with _damage_as_fault(shown):
                 _write(opened(archive), members, folder)
-            folder.chmod(0o755)
             folder.replace(target)
         except BaseException:
             remove_tree(folder)
@@ -196,6 +195,8 @@ def _write(source: Archive, members: Sequence[Member], folder: Path) -> None:
             path.unlink(missing_ok=True)
             path.symlink_to(member.target)
             os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
+    for made, _, _ in os.walk(folder):
+        Path(made).chmod(0o755)  # whatever the umask is: a build must see the same everywhere
     folders = (member for member in members if member.kind is Kind.FOLDER)
     for member in sorted(folders, key=lambda member: -len(member.parts)):
         os.utime(folder / member.path, (member.mtime, member.mtime))

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from kvpack.tools.files import sha256_of
+from kvpack.tools.records import Kind
 
-KIND = "circuits"
+KIND: Kind = "circuits"
 """The kind of the records."""
 FAILURES = 2
 """Failures in a row after which a circuit opens. One that took a whole time-out counts twice."""
@@ -22,8 +23,8 @@ OPEN = 60.0
 class Memory(Protocol):
     """Where records are kept: ``kvpack.tools.store.Store``."""
 
-    def read_record(self, kind: str, name: str) -> dict[str, Any] | None: ...
-    def write_record(self, kind: str, name: str, record: dict[str, Any]) -> None: ...
+    def read_record(self, kind: Kind, name: str) -> dict[str, Any] | None: ...
+    def write_record(self, kind: Kind, name: str, record: dict[str, Any]) -> None: ...
 
 
 class Circuits:

@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -31,10 +32,12 @@ def sha256_file(path: Path) -> Sha256:
 
 def canonical_json(value: object) -> bytes:
     """The one JSON text of a value: sorted keys, no spaces, UTF-8, no NaN (RFC 8785 in spirit)."""
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode()
+    return _CANONICAL.encode(value).encode()
+
+
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 @contextlib.contextmanager
@@ -141,6 +144,32 @@ def _same_file(handle: int, path: Path) -> bool:
         return False
     held = os.fstat(handle)
     return (held.st_dev, held.st_ino) == (named.st_dev, named.st_ino)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What files take: how many there are, and their bytes."""
+
+    entries: int
+    size: int
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Every file below a folder; folders that vanish meanwhile are passed over."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place, name) for name in names)
+
+
+def measure(files: Iterable[Path], *, remove: bool = False) -> Usage:
+    """What files take, or took if they are removed; another process may take some away first."""
+    sizes = []
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            size = path.lstat().st_size
+            if remove:
+                path.unlink()
+            sizes.append(size)
+    return Usage(len(sizes), sum(sizes))
 
 
 def remove_tree(path: Path) -> None:

@@ -8,7 +8,6 @@ import contextlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +41,7 @@ class FolderObjects:
             except FileExistsError:
                 raise Exists(key) from None
 
-    def swap(self, key: str, data: bytes, headers: Headers, version: Version) -> None:  # noqa: ARG002
+    def swap(self, key: str, data: Data, headers: Headers, version: Version) -> None:  # noqa: ARG002
         with self._written(data) as written, locked(self._root / _OWN / "lock"):
             stat = self.head(key)
             if stat is None or stat.version != version:
@@ -58,6 +57,13 @@ class FolderObjects:
             with self._path(key).open("rb") as stream:
                 status = os.fstat(stream.fileno())
                 return Found(stream.read(), _stat(key, status))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def start(self, key: str, size: int) -> Found | None:
+        try:
+            with self._path(key).open("rb") as stream:
+                return Found(stream.read(size), _stat(key, os.fstat(stream.fileno())))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
@@ -140,12 +146,14 @@ class FolderObjects:
                 path.unlink(missing_ok=True)
 
     def clean(self) -> None:
-        """Remove what killed writers left."""
-        oldest = time.time() - _CUT_AFTER
-        for path in (self._root / _OWN / "tmp").glob("*"):
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime < oldest:
-                    path.unlink()
+        """Remove what killed writers left, by the clock of the folder: it may be on a server."""
+        scratch = self._root / _OWN / "tmp"
+        with contextlib.suppress(OSError), tempfile.TemporaryFile(dir=scratch) as now:
+            oldest = os.fstat(now.fileno()).st_mtime - _CUT_AFTER
+            for path in scratch.glob("*"):
+                with contextlib.suppress(OSError):
+                    if path.stat().st_mtime < oldest:
+                        path.unlink()
 
 
 def _umask() -> int:

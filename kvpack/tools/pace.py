@@ -1,11 +1,13 @@
 """How slow an answer may be: silence is the time-outs' affair, a slow drip is not."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kvpack.tools.web import Body, TryFailed
 
+T = TypeVar("T")
 SLOWEST = 10_000
 """Bytes per second below which a place is left for another one."""
 
@@ -46,3 +48,19 @@ class Limits:
     @property
     def over(self) -> bool:
         return self.until is not None and time.monotonic() > self.until
+
+
+def patiently(ask: Callable[[], T], pauses: Sequence[float]) -> T:
+    """Ask again where the failure may pass.
+
+    :param pauses: seconds before each further try.
+    :raises TryFailed: what the last try failed with.
+    """
+    for pause in pauses:
+        try:
+            return ask()
+        except TryFailed as error:
+            if not error.transient:
+                raise
+        time.sleep(pause)
+    return ask()

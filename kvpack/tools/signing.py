@@ -1,4 +1,4 @@
-"""Keys and signatures: the only import of cryptography in kvpack, and late (``kvpack[sign]``).
+"""Keys and signatures, by cryptography: an optional part (``kvpack[sign]``), imported late.
 
 A private key is read from its file when a statement is signed, and from nowhere else. It is not
 kept, shown, or handed to a program. A command that signs elsewhere (KMS, HSM) gets what is to be
@@ -90,7 +90,7 @@ class KeyFile:
         :raises SigningFailed: if the file holds no key that kvpack signs with.
         """
         self._key = _private_key(path)
-        self._public = _described(self._key.public_key(), str(path))
+        self._public = described(self._key.public_key(), str(path))
 
     @property
     def keyid(self) -> str:
@@ -131,44 +131,61 @@ class CommandSigner:
 
         :raises SigningFailed: if it fails, or answers with what is no signature.
         """
+        option = "--sign-command"
+        program, answer = _answer_of(option, self.command, data, self.reporter)
+        text = b"".join(answer.split())
         try:
-            words = shlex.split(self.command)
-        except ValueError as error:
-            raise UsageError(f"--sign-command cannot be read: {error}") from None
-        if not words:
-            raise UsageError("--sign-command names no program")
-        with tempfile.TemporaryDirectory(prefix="kvpack-sign-") as folder:
-            output = Path(folder, "signature")
-            done = process.run(
-                process.Command(
-                    args=words, stdin=data, output_to=output, timeout=COMMAND_TIMEOUT,
-                    args_shown=(words[0], "…"),
-                ),
-                self.reporter,
-            )  # fmt: skip
-            answer = output.read_bytes()
-        if done.code != 0:
+            found = base64.b64decode(text, validate=True)  # as it is, or in base64
+        except (binascii.Error, ValueError):
+            found = answer
+        if not 0 < len(found) <= SIGNATURE_LIMIT:
             raise SigningFailed(
-                f"--sign-command: {words[0]} exited with code {done.code}",
-                cause="what it printed is not shown: it may hold secrets",
-                hint="run it by hand with some bytes on standard input",
+                f"{option}: {program} answered with {len(answer)} bytes, which is no signature",
+                hint="it must write the signature, raw or in base64, and nothing else",
             )
-        return _signature(answer, words[0])
+        return found
 
 
-def _signature(answer: bytes, program: str) -> bytes:
-    """Take a signature as it is, or out of base64."""
-    text = b"".join(answer.split())
+@dataclass(frozen=True)
+class IdentityCommand:
+    """A program that signs by an identity: it gets a statement, and writes a Sigstore bundle."""
+
+    command: str
+    reporter: Reporter
+
+    def bundle(self, statement: bytes) -> bytes:
+        """Run the program.
+
+        :raises SigningFailed: if it fails.
+        """
+        return _answer_of("--sign-identity-command", self.command, statement, self.reporter)[1]
+
+
+def _answer_of(option: str, command: str, data: bytes, reporter: Reporter) -> tuple[str, bytes]:
+    """The program of a command line, and what it answers on standard output."""
     try:
-        found = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        found = answer
-    if not 0 < len(found) <= SIGNATURE_LIMIT:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"{option} cannot be read: {error}") from None
+    if not words:
+        raise UsageError(f"{option} names no program")
+    with tempfile.TemporaryDirectory(prefix="kvpack-sign-") as folder:
+        output = Path(folder, "signature")
+        done = process.run(
+            process.Command(
+                args=words, stdin=data, output_to=output, timeout=COMMAND_TIMEOUT,
+                args_shown=(words[0], "…"),
+            ),
+            reporter,
+        )  # fmt: skip
+        answer = output.read_bytes()
+    if done.code != 0:
         raise SigningFailed(
-            f"--sign-command: {program} answered with {len(answer)} bytes, which is no signature",
-            hint="it must write the signature, raw or in base64, and nothing else",
+            f"{option}: {words[0]} exited with code {done.code}",
+            cause="what it printed is not shown: it may hold secrets",
+            hint="run it by hand with some bytes on standard input",
         )
-    return found
+    return words[0], answer
 
 
 def checked(signer: Signer, data: bytes) -> bytes:
@@ -204,7 +221,7 @@ def public_key(path: Path) -> PublicKey:
             cause="whoever verifies needs the public one alone",
             hint=f"openssl pkey -in {path} -pubout",
         )
-    return _described(_loaded(path, lambda: from_pem(data)), str(path))
+    return described(_loaded(path, lambda: from_pem(data)), str(path))
 
 
 def _private_key(path: Path) -> "Ed25519PrivateKey | EllipticCurvePrivateKey":
@@ -213,7 +230,7 @@ def _private_key(path: Path) -> "Ed25519PrivateKey | EllipticCurvePrivateKey":
     if b"PUBLIC KEY" in data:
         raise SigningFailed(f"{path} holds a public key", hint="name the private one")
     key = _loaded(path, lambda: from_pem(data, password=None))
-    _described(key.public_key(), str(path))
+    described(key.public_key(), str(path))
     return key  # type: ignore[no-any-return]  # its kind was just checked
 
 
@@ -252,7 +269,11 @@ def _loaded(path: Path, load: Any) -> Any:  # noqa: ANN401  # cryptography's uni
     ) from None
 
 
-def _described(key: Any, name: str) -> PublicKey:  # noqa: ANN401  # cryptography's union
+def described(key: Any, name: str) -> PublicKey:  # noqa: ANN401  # cryptography's union
+    """A public key of cryptography's.
+
+    :raises SigningFailed: if kvpack does not know its kind.
+    """
     import hashlib  # noqa: PLC0415
 
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415

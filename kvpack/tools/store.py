@@ -1,11 +1,10 @@
-"""The store: content-addressed blobs, action records and scratch space of one machine.
+"""The store: content-addressed blobs, records and scratch space of one machine.
 
 Layout below the store's folder::
 
     blobs/sha256/ab/<digest>    read-only bytes under their own digest
     partial/<digest>            a download that was cut; resumed under its lock
-    actions/<key>.json          what a build with this key gave (sources/, changes/: a git commit)
-    cells/<cell>.json           the newest key of a recipe's target, for ``why`` and times
+    <kind>/<name>.json          records; ``kvpack/tools/records.py`` lists their kinds
     logs/<key>.log              the full log of the newest build with this key
     locks/<name>                advisory locks (``flock``): they die with their process
     tmp/<name>/                 scratch; a folder whose lock is free is left over and removed
@@ -20,7 +19,6 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +26,22 @@ from kvpack.errors import DigestMismatch, StoreCorrupt
 from kvpack.names import Sha256
 from kvpack.tools.files import (
     CHUNK,
+    Usage,
     atomic_write,
     disk_full_at,
+    files_below,
     is_locked,
     locked,
+    measure,
     place_file,
     remove_tree,
     sha256_file,
     sha256_of,
 )
+from kvpack.tools.records import RECORDS, Kind, droppable, read
 
 CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# a kvpack store; see https://bford.info/cachedir/\n"
-_RECORDS = ("sources", "changes", "actions", "cells", "audits", "roots", "engine", "catalogues")
+_FOLDERS = ("blobs", "partial", *RECORDS, "logs", "locks", "tmp")
 CUT_AFTER = 3600
 """Seconds without a write after which an unfinished file has no process any more."""
 
@@ -50,14 +52,6 @@ def default_store() -> Path:
         return Path(named)
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "kvpack"
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a folder of the store holds: entries and bytes."""
-
-    entries: int
-    size: int
 
 
 class Store:
@@ -168,21 +162,21 @@ class Store:
 
     # -- records ---------------------------------------------------------------------------
 
-    def read_record(self, kind: str, name: str) -> dict[str, Any] | None:
-        """The JSON record ``name``, or ``None`` where there is none or it cannot be read."""
-        try:
-            record = json.loads((self.root / kind / f"{name}.json").read_bytes())
-        except (FileNotFoundError, ValueError):
-            return None
-        return record if isinstance(record, dict) else None
+    def record_path(self, kind: Kind, name: str) -> Path:
+        """Where a record lies, or would lie."""
+        return self.root / kind / f"{name}.json"
 
-    def write_record(self, kind: str, name: str, record: dict[str, Any]) -> None:
+    def read_record(self, kind: Kind, name: str) -> dict[str, Any] | None:
+        """The JSON record ``name``, or ``None`` where there is none or it cannot be read."""
+        return read(f"{self.root}/{kind}/{name}.json")
+
+    def write_record(self, kind: Kind, name: str, record: dict[str, Any]) -> None:
         """Write a JSON record atomically. Write it last: a record promises its blobs."""
         self._prepare()
-        with atomic_write(self.root / kind / f"{name}.json") as stream:
+        with atomic_write(self.record_path(kind, name)) as stream:
             stream.write(json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")
 
-    def records(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    def records(self, kind: Kind) -> Iterator[tuple[str, dict[str, Any]]]:
         """All records of a kind, by name."""
         for path in sorted((self.root / kind).glob("**/*.json")):
             name = path.relative_to(self.root / kind).as_posix().removesuffix(".json")
@@ -190,8 +184,8 @@ class Store:
             if record is not None:
                 yield name, record
 
-    def remove_record(self, kind: str, name: str) -> None:
-        (self.root / kind / f"{name}.json").unlink(missing_ok=True)
+    def remove_record(self, kind: Kind, name: str) -> None:
+        self.record_path(kind, name).unlink(missing_ok=True)
 
     def log_path(self, key: str) -> Path:
         path = self.root / "logs" / f"{key}.log"
@@ -261,15 +255,15 @@ class Store:
         return bad
 
     def usage(self) -> dict[str, Usage]:
-        """Entries and bytes per folder of the store."""
-        found = {}
-        for folder in ("blobs", "partial", "actions", "cells", "logs", "roots", "tmp"):
-            files = [path for path in (self.root / folder).rglob("*") if path.is_file()]
-            found[folder] = Usage(len(files), sum(path.stat().st_size for path in files))
-        return found
+        """Entries and bytes per folder of the store, also of what another kvpack left there."""
+        there = sorted(path.name for path in self.root.glob("*") if path.is_dir())
+        return {
+            folder: measure(files_below(self.root / folder))
+            for folder in dict.fromkeys((*_FOLDERS, *there))
+        }
 
     def collect(self, keep: Iterable[str]) -> Usage:
-        """Remove every blob that is not in ``keep``, and what killed processes left.
+        """Remove every blob that is not in ``keep``, what killed processes left, and void records.
 
         :returns: how many files went, and their bytes.
         """
@@ -281,19 +275,16 @@ class Store:
             if not is_locked(self.root / "locks" / f"blob-{path.name}")
         ]
         gone += self._cut_writes()
-        size = 0
-        for path in gone:
-            with contextlib.suppress(FileNotFoundError):
-                size += path.stat().st_size
-                path.unlink()
+        first = measure(gone, remove=True)
+        then = measure(droppable(self.root, self.has), remove=True)  # which blobs are left decides
         self.remove_leftovers()
-        return Usage(len(gone), size)
+        return Usage(first.entries + then.entries, first.size + then.size)
 
     def _cut_writes(self) -> Iterator[Path]:
         """What ``atomic_write`` of a killed process left beside its target."""
         oldest = time.time() - CUT_AFTER
         for path in (
-            found for kind in ("blobs", *_RECORDS) for found in (self.root / kind).rglob(".*.tmp")
+            found for kind in ("blobs", *RECORDS) for found in (self.root / kind).rglob(".*.tmp")
         ):
             with contextlib.suppress(FileNotFoundError):
                 if path.is_file() and path.stat().st_mtime < oldest:

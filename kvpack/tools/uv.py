@@ -1,9 +1,19 @@
-"""The uv that kvpack was installed with, and the environment that it runs in."""
+"""The uv that kvpack was installed with: its environment, how it is asked, how it fails."""
 
 import os
+import sys
+from pathlib import Path
 
 from uv import find_uv_bin
 
+from kvpack.names import version_key
+
+NEWEST_GLIBC = "2.40"
+"""The newest that uv's ``--python-platform`` knows; wheels for it load on newer ones."""
+_SILENT_SERVER = ("Failed to fetch", "error sending request", "operation timed out")
+"""uv's words for an index that does not answer."""
+_SHOWN = 20
+"""Lines of what uv says that are shown: its chain of reasons ends with the cause."""
 _KEPT = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_CONCURRENT_DOWNLOADS")
 """What of uv's environment may count: nothing that names an index or changes a solution."""
 
@@ -26,3 +36,30 @@ def environment(cert: str | None = None) -> dict[str, str]:
     if cert and "SSL_CERT_FILE" not in found:
         found["SSL_CERT_FILE"] = cert
     return found
+
+
+def platform(glibc: str, arch: str) -> str:
+    """What ``--python-platform`` is for an environment: ``x86_64-manylinux_2_36``."""
+    glibc = min(glibc, NEWEST_GLIBC, key=version_key)
+    return f"{arch}-manylinux_{glibc.replace('.', '_')}"
+
+
+def compile_wheels(python: str, output: Path) -> list[str]:
+    """The command that resolves what it reads into a pylock: wheels alone, no configuration.
+
+    :param python: whose markers count; uv is told them, so it need not be installed.
+    """
+    args = [program(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate"]
+    args += ["--python", sys.executable]  # any will do: the markers are told
+    args += ["--only-binary", ":all:", "--no-sources", "--no-config", "--system-certs"]
+    return [*args, "--python-version", python, "--output-file", str(output)]
+
+
+def is_unanswered(errors: str) -> bool:
+    """Whether uv failed because an index does not answer, not because nothing fits."""
+    return any(words in errors for words in _SILENT_SERVER)
+
+
+def said(errors: str) -> str:
+    """What uv said last, for a message."""
+    return "uv says:\n  " + "\n  ".join(errors.strip().splitlines()[-_SHOWN:])

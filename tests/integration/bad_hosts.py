@@ -6,14 +6,26 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
 from urllib.parse import unquote
 
-from tests.integration.publish_servers import free_port
+from tests.unit.fetch.upstream import refusing
 
-FAULTS = ("refused", "silent", "503", "404", "truncated", "wrong", "login", "drip", "reset")
+FAULTS = (
+    "refused",
+    "silent",
+    "503",
+    "404",
+    "truncated",
+    "wrong",
+    "login",
+    "drip",
+    "reset",
+    "black hole",
+)
 """``wrong`` serves other bytes for wheels alone, ``login`` one page for everything."""
 
 
@@ -21,6 +33,7 @@ class Host(ThreadingHTTPServer):
     """Serves a folder as object storage would, and does ``fault`` instead where it applies."""
 
     daemon_threads = True
+    request_queue_size = 128  # five, as it is, cost a client a second when a burst comes
 
     def __init__(self, root: Path, fault: str = "") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -99,11 +112,20 @@ def serving(root: Path, fault: str = "") -> Iterator[Host]:
         host.server_close()
 
 
+@dataclass(frozen=True)
+class Mute:
+    """A host that says nothing."""
+
+    url: str
+    held: list[socket.socket]
+    """Every connection that was made to it."""
+
+
 @contextlib.contextmanager
-def silence(*, reset: bool = False) -> Iterator[str]:
+def silence(*, reset: bool = False) -> Iterator[Mute]:
     """A host that accepts connections and says nothing, or cuts them."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        held = []
+        held: list[socket.socket] = []
 
         def accept() -> None:
             with contextlib.suppress(OSError):
@@ -114,21 +136,44 @@ def silence(*, reset: bool = False) -> Iterator[str]:
                     else:
                         held.append(connection)
 
-        threading.Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        listener.shutdown(socket.SHUT_RDWR)
-        for connection in held:
-            connection.close()
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield Mute(f"http://127.0.0.1:{listener.getsockname()[1]}", held)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in held:
+                connection.close()
+
+
+@contextlib.contextmanager
+def dropping() -> Iterator[str]:
+    """The URL of a host that takes no connection and refuses none: its queue is full.
+
+    Linux drops what comes then, as a firewall or a host that is gone would.
+    """
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as s:
+        address = listener.getsockname()
+        for _ in range(4):
+            waiting = s.enter_context(socket.socket())
+            waiting.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                waiting.connect(address)
+        yield f"http://127.0.0.1:{address[1]}"
 
 
 @contextlib.contextmanager
 def failing(fault: str, root: Path) -> Iterator[str]:
     """The URL of a host with a fault."""
     if fault == "refused":
-        yield f"http://127.0.0.1:{free_port()}"
-    elif fault in {"silent", "reset"}:
-        with silence(reset=fault == "reset") as url:
+        yield refusing()
+    elif fault == "black hole":
+        with dropping() as url:
             yield url
+    elif fault in {"silent", "reset"}:
+        with silence(reset=fault == "reset") as host:
+            yield host.url
     else:
         with serving(root, fault) as host:
             yield host.url

@@ -14,6 +14,11 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 PROGRAM = Path(sysconfig.get_path("scripts")) / "kvpack"
+# Registries that answer late or fail for a moment are no failure of kvpack.
+for _name, _value in (
+    ("PIP_RETRIES", "10"), ("UV_HTTP_RETRIES", "10"), ("UV_HTTP_TIMEOUT", "120"),
+):  # fmt: skip
+    os.environ.setdefault(_name, _value)
 
 
 @dataclass

@@ -1,14 +1,18 @@
 """A small package of our own (an original, named as such), made into an sdist for each test.
 
-Its sdist is found through ``find-links`` of the catalogue's ``kvpack.toml``.
+Its sdist is found through ``find-links`` of the catalogue's ``kvpack.toml``. Its lock begins with
+what this repository's locks name: a new release of setuptools or cibuildwheel changes no test.
 """
 
+import functools
 import io
 import tarfile
 import textwrap
 from pathlib import Path
 
-from tests.integration.conftest import Kvpack
+from kvpack.lock.file import read_lock, seal, write_lock
+from kvpack.lock.model import Lock
+from tests.integration.conftest import CHECKOUT, Kvpack
 
 PYPROJECT = """\
 [build-system]
@@ -60,6 +64,47 @@ def sdist(folder: Path, changes: dict[str, str]) -> None:
             tar.addfile(info, io.BytesIO(text.encode()))
 
 
+@functools.cache
+def known() -> Lock:
+    """A lock of kvdemo as if it had been written when this repository's were.
+
+    ``kvpack lock`` keeps of it what the recipe still asks for: tools and roots as they are, and the
+    versions of build requirements and toolkits (their closures ask for other things here).
+    """
+    plain, native = (
+        read_lock(CHECKOUT / "lock" / f"{name}.toml", name) for name in ("msgpack", "dlslime")
+    )
+    wheels = {wheel.file: wheel for wheel in (*native.wheels, *plain.wheels)}
+    closures = [one for one in plain.closure if one.use in {"host", "root"}]
+    for one in plain.closure:
+        if one.use == "build":
+            where = (one.python, one.root, one.arch)
+            files = set(one.files)
+            for other in native.closure:
+                if other.use == "build" and (other.python, other.root, other.arch) == where:
+                    mine = {wheels[file].project for file in files}
+                    files |= {file for file in other.files if wheels[file].project not in mine}
+            changes = {"version": "1.0", "requires": ("known",), "files": tuple(sorted(files))}
+            closures.append(one.model_copy(update=changes))
+    toolkits = [one for one in native.closure if one.use == "toolkit"]
+    closures += [one.model_copy(update={"requires": ("known",)}) for one in toolkits]
+    used = {file for one in closures for file in one.files}
+    return seal(
+        plain.model_copy(
+            update={
+                "recipe": "kvdemo",
+                "closure": tuple(closures),
+                "wheels": tuple(wheels[file] for file in sorted(used)),
+            }
+        )
+    )
+
+
+def write_known(root: Path) -> None:
+    (root / "lock").mkdir(parents=True, exist_ok=True)
+    write_lock(root / "lock" / "kvdemo.toml", known())
+
+
 def catalogue(root: Path, *, glibc: str = "2.36", python: str = "3.11", more: str = "") -> None:
     """A catalogue with the one recipe ``kvdemo``."""
     (root / "recipes").mkdir(parents=True, exist_ok=True)
@@ -97,4 +142,5 @@ def prepared(
     catalogue(root, glibc=glibc, python=python, more=more)
     links = (tmp_path / "sdists").as_uri()
     (root / "kvpack.toml").write_text(f'[registries.pypi]\nfind-links = ["{links}"]\n')
+    write_known(root)
     return Kvpack(root, kvpack.store)

@@ -1,6 +1,7 @@
 """Servers on loopback for publishing: S3 (moto, rclone), nginx, a proxy that fails on purpose."""
 
 import contextlib
+import itertools
 import os
 import random
 import re
@@ -28,17 +29,30 @@ KEYS = {
 }
 
 
+_PORTS = itertools.count(random.SystemRandom().randrange(10_000, 30_000))
+
+
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    """A port that nobody has, and that nobody is given before a server takes it.
+
+    Not the kernel's choice: it gives the same ones to every connection and to the other worker.
+    Below its range each process counts up from a place of its own.
+    """
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.socket() as one:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            one.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
-def wait_for(port: int) -> None:
-    for _ in range(200):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+def wait_for(port: int, process: "subprocess.Popen[bytes]", seconds: float = 180) -> None:
+    """Wait until a server answers; the time matters only where it never does."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5):
             return
+        assert process.poll() is None, f"{process.args!r} ended with code {process.returncode}"
         time.sleep(0.05)
     raise TimeoutError(port)
 
@@ -50,7 +64,7 @@ def moto() -> Iterator[int]:
     words = [str(SCRIPTS / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(port)
+        wait_for(port, process)
         make_bucket(port, "wheels")
         yield port
     finally:
@@ -74,7 +88,7 @@ def rclone(folder: Path) -> Iterator[int]:
              auth, str(folder)]  # fmt: skip
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(port)
+        wait_for(port, process)
         yield port
     finally:
         process.kill()
@@ -126,7 +140,7 @@ def nginx(root: Path, scratch: Path) -> Iterator["Site"]:
     )
     process = subprocess.Popen([program, "-c", str(scratch / "nginx.conf"), "-p", str(scratch)])
     try:
-        wait_for(port)
+        wait_for(port, process)
         yield Site(
             f"http://127.0.0.1:{port}", f"https://127.0.0.1:{secure}", scratch / "cert.pem",
             scratch / "access.log",

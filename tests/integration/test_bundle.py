@@ -108,7 +108,9 @@ def test_the_same_inputs_give_the_same_bytes(world: World, made: Path) -> None:
 def test_verify_says_what_it_could_not_check(world: World, made: Path) -> None:
     found = world.run("--json", "bundle", "verify", str(made)).ok().json
     assert found["wheels"] == 3
-    assert any("no signature" in one for one in found["not-checked"])
+    unsigned = "signature of demo_a-1.0+kvp.1-py3-none-any.whl, demo_b-1.0-py3-none-any.whl: "
+    assert f"{unsigned}published unsigned" in found["not-checked"]
+    assert any("signature of helper-2.0" in one for one in found["not-checked"])
     assert any("who made it" in one for one in found["not-checked"])
     assert any("recipe, patches and sources of demo" in one for one in found["not-checked"])
     digest = found["manifest-sha256"]

@@ -37,7 +37,10 @@ __all__ = ["s3"]
 
 FIRST = release("demo-a==1.0+kvp.1", "demo-b==1.0")
 SECOND = release("demo-a==1.1+kvp.2", "demo-c==1.0")
-PATIENCE = 1.0
+PATIENCE = 3.0
+"""Seconds of silence that are enough even where a busy machine holds the good host up."""
+LONG = 90.0
+"""Seconds that a command takes only if it waited for what it need not wait for."""
 
 
 @pytest.fixture(autouse=True)
@@ -137,18 +140,17 @@ def test_what_a_spec_means(site: Path, get: Get) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_primary_is_dead(site: Path, get: Get, fault: str) -> None:
-    """It costs at most a second where the fault answers, else the documented time-out."""
+    """It costs no time-out where the fault answers, else the documented one."""
+    answers = fault not in {"silent", "drip", "black hole"}
+    patience = LONG if answers else PATIENCE
     with serving(site) as mirror, failing(fault, site) as primary:
-        words = ["--patience", str(PATIENCE), *from_(primary, mirror.url)]
-        get("demo-a", *from_(mirror.url, mirror.url)).ok()  # what is imported once
         start = time.monotonic()
-        get("demo-a", *from_(mirror.url)).ok()
-        without = time.monotonic() - start
-        start = time.monotonic()
-        answer = get("demo-a", *words).ok()
-        extra = time.monotonic() - start - without
-        answers = fault not in {"silent", "drip"}
-        assert extra < (1 if answers else PATIENCE + 1), answer.err
+        answer = get("demo-a", "--patience", f"{patience}", *from_(primary, mirror.url)).ok()
+        assert time.monotonic() - start < LONG
+        if fault == "silent":
+            assert f"{primary}: nothing came for {PATIENCE:g} s" in answer.err
+        if fault == "black hole":
+            assert f"{primary}: no connection within {PATIENCE:g} s" in answer.err
         assert set(get.files.items()) < set(NEWEST.items())
         if fault in {"wrong", "login"}:
             assert "with other bytes" in answer.err or "is no pointer" in answer.err
@@ -156,31 +158,31 @@ def test_the_primary_is_dead(site: Path, get: Get, fault: str) -> None:
 
 def test_a_dead_place_costs_its_time_out_once(site: Path, get: Get) -> None:
     with serving(site) as mirror, silence() as primary:
-        words = ["--patience", str(PATIENCE), *from_(primary, mirror.url)]
+        words = ["--patience", str(PATIENCE), *from_(primary.url, mirror.url)]
         get("demo-a", *words).ok()
-        start = time.monotonic()
+        asked = len(primary.held)
+        assert asked > 0
         for _ in range(5):
             assert "failed a moment ago" in get("demo-b", *words, keep=True).ok().err
-        assert time.monotonic() - start < 5 * PATIENCE
         assert get("demo-z", *words, keep=True).code == 85
+        assert len(primary.held) == asked
 
 
 def test_hedging_does_not_wait(site: Path, get: Get) -> None:
     with serving(site) as mirror, silence() as primary:
-        words = ["--patience", "30", "--hedge", "0.3", *from_(primary, mirror.url)]
+        words = ["--patience", f"{LONG}", "--hedge", "0.3", *from_(primary.url, mirror.url)]
         start = time.monotonic()
         get("demo-a", *words).ok()
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < LONG
         assert get.files
 
 
 def test_a_whole_command_has_a_time_out(get: Get) -> None:
     with silence() as one, silence() as two:
-        start = time.monotonic()
-        answer = get("demo-a", "--patience", "1", "--timeout", "1", *from_(one, two))
-        assert time.monotonic() - start < 8
+        answer = get("demo-a", "--patience", "1", "--timeout", "1", *from_(one.url, two.url))
         assert answer.code == 80
         assert "nothing came for 1 s" in answer.err
+        assert max(len(one.held), len(two.held)) <= 1  # no second round
 
 
 def big(site: Path) -> Stored:
@@ -238,10 +240,10 @@ def test_places_of_every_kind(s3: int, site: Path, get: Get, tmp_path: Path) -> 
     get(*from_(prefix)).ok()
     assert get.files == NEWEST
     with silence() as nobody:
-        get.env["AWS_ENDPOINT_URL"] = nobody
+        get.env["AWS_ENDPOINT_URL"] = nobody.url
         start = time.monotonic()
         get("--patience", "1", *from_(prefix, str(site))).ok()
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 20  # without patience it takes half a minute
     assert get.files == NEWEST
 
 
@@ -265,7 +267,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def emitted(get: Get, kind: str, *places: str) -> str:
-    return get("demo-a", "demo-b", "--emit", kind, "--patience", "1", *from_(*places)).ok().out
+    words = ("--emit", kind, "--patience", f"{PATIENCE:g}")
+    return get("demo-a", "demo-b", *words, *from_(*places)).ok().out
 
 
 def as_run(dockerfile: str) -> str:
@@ -315,6 +318,41 @@ def test_lines_with_uv_and_nothing_right(site: Path, get: Get, tmp_path: Path) -
     assert done.returncode == 1
     assert "no mirror has demo_a" in done.stderr
     assert not list((tmp_path / "none").iterdir())
+
+
+def test_lines_ask_a_bucket_at_its_public_address(
+    s3: int, site: Path, get: Get, tmp_path: Path
+) -> None:
+    """One bucket that a host serves, one that none does: curl asks the host, and says so."""
+    prefix = f"s3://wheels/{tmp_path.name}"
+    get.env = {**KEYS, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
+    for name in ("prod", "private"):
+        objects = bucket(s3, f"{prefix}/{name}")
+        go(objects, FIRST)
+        go(objects, SECOND)
+    words = ("demo-a", "demo-b", *from_(f"{prefix}/private", f"{prefix}/prod"))
+    refused = get(*words, "--emit", "shell")
+    assert refused.code == 2
+    assert "[mirrors.public]" in refused.err
+    with serving(site) as host:
+        public = f'[mirrors.public]\n"{prefix}/prod" = "{host.url}"\n'
+        (get.folder / "kvpack.toml").write_text(public)
+        answer = get(*words, "--emit", "shell").ok()
+        left = f"eft out: {prefix}/private: curl cannot ask s3://"
+        assert left in answer.out
+        assert left in answer.err
+        environment = {
+            "PATH": "/usr/bin:/bin", "KVPACK_WHEELS": str(tmp_path / "w"), "KVPACK_INSTALL": "",
+        }  # fmt: skip
+        done = subprocess.run(
+            ["dash", "-c", answer.out], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"from {host.url}" in done.stderr
+        assert len(list((tmp_path / "w").glob("*.whl"))) == 2
+        lines = get("--json", *words, "--emit", "dockerfile").ok().json
+        assert lines["places"] == [host.url]
+        assert [one.startswith(f"{prefix}/private:") for one in lines["left-out"]] == [True]
 
 
 def test_mirrors_that_publish_wrote_are_places(site: Path, get: Get, tmp_path: Path) -> None:

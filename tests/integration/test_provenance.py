@@ -4,12 +4,14 @@ import base64
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Kvpack
+from tests.integration.conftest import CHECKOUT, Kvpack
 from tests.integration.publish_servers import nginx
+from tests.unit.publish.sigstore_stand_in import IDENTITY
 
 pytestmark = pytest.mark.integration
 OPENSSL = shutil.which("openssl") or "openssl"
@@ -33,6 +35,9 @@ def test_a_wheel_is_signed_published_and_verified_through_nginx(
     private, public = keys(tmp_path, "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
     dist, site = tmp_path / "dist", tmp_path / "site"
     builder = "https://ci.example/runners/trusted"
+    # Built here, whatever other tests left in the store: a hit keeps the builder that it had.
+    (row,) = kvpack("--json", "plan", "msgpack").ok().json["targets"]
+    (kvpack.store / "actions" / f"{row['key']}.json").unlink(missing_ok=True)
     kvpack("build", "msgpack", "--out", str(dist), "--builder-id", builder).ok()
     signs = f"{OPENSSL} dgst -sha256 -sign {private}"
     publish = ("publish", "msgpack", "--from", str(dist), "--to", str(site))
@@ -80,3 +85,32 @@ def test_openssl_agrees_about_every_signature(kvpack: Kvpack, tmp_path: Path) ->
     assert {p.name: p.read_bytes() for p in dist.iterdir()} == {
         p.name: p.read_bytes() for p in again.iterdir()
     }
+
+
+def test_a_wheel_is_signed_by_an_identity(kvpack: Kvpack, tmp_path: Path) -> None:
+    """A stand-in for cosign and Sigstore, as a program: what it gives is published and told."""
+    dist, site = tmp_path / "dist", tmp_path / "site"
+    program = f"{sys.executable} -m tests.unit.publish.sigstore_stand_in"
+    kvpack.env = {**kvpack.env, "PYTHONPATH": str(CHECKOUT)}
+    signs = ("--sign-identity-command", program)
+    kvpack("build", "msgpack", "--out", str(dist), *signs).ok()
+    publish = ("publish", "msgpack", "--from", str(dist), "--to", str(site))
+    kvpack(*publish, *signs).ok()
+    # Elsewhere: without what lay beside the wheel; a new certificate could not be published.
+    for path in (*dist.glob("*.intoto.jsonl"), *dist.glob("*.provenance")):
+        path.unlink()
+    kvpack(*publish, *signs).ok()
+    (wheel,) = site.rglob("*.whl")
+    words = ("--json", "verify", str(wheel), "--identity", IDENTITY)
+    (row,) = kvpack(*words, "--require", "release,provenance,subject,statement").ok().json["wheels"]
+    (told,) = [one for one in row["checks"] if one["check"] == "identity"]
+    assert told["outcome"] == "not checked"
+    assert IDENTITY in told["detail"]
+    broken = kvpack(*publish, "--sign-identity-command", "cat")
+    assert broken.code == 0, "it is signed already, so nobody is asked"
+    (dist / f"{wheel.name}.provenance").unlink()
+    shutil.rmtree(site)
+    broken = kvpack(*publish, "--sign-identity-command", "cat")
+    assert broken.code == 88
+    assert "no dsseEnvelope" in broken.err
+    assert not site.exists()

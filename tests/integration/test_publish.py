@@ -1,19 +1,15 @@
-"""Publishing against servers that are not ours: S3, one that ignores conditions, nginx, pip, uv."""
+"""Publishing against servers that are not ours: S3, and one that ignores conditions."""
 
-import json
 import os
 import random
-import re
-import shutil
 import signal
-import subprocess
-import sys
+import threading
 import time
 import urllib.error
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.request import Request, urlopen
+from typing import Self
+from urllib.request import urlopen
 
 import obstore
 import pytest
@@ -21,8 +17,9 @@ import pytest
 from kvpack.errors import KvpackError, StorageFailed
 from kvpack.publish.commit import Channel
 from kvpack.publish.gather import Prepared
+from kvpack.publish.mirror import Source
 from kvpack.publish.release import publish, roll_back
-from kvpack.publish.storage import guarded
+from kvpack.publish.storage import guarded, put, stored
 from kvpack.report import Silent
 from kvpack.tools.folder import FolderObjects
 from kvpack.tools.objects import ObstoreObjects
@@ -30,11 +27,8 @@ from kvpack.tools.stored import Objects
 from tests.integration.conftest import Kvpack
 from tests.integration.publish_servers import (
     KEYS,
-    SCRIPTS,
     Proxy,
-    Site,
     free_port,
-    nginx,
     rclone,
     s3,
 )
@@ -98,6 +92,47 @@ def test_publish_to_s3(s3: int, prefix: str) -> None:
     roll_back(Channel(objects, "stable"), FIRST.release.id)
     complete(objects)
     assert listed(objects) == OLD
+
+
+class Memory:
+    """What this process needs for itself, beyond the page cache: the peak, above the beginning."""
+
+    def __enter__(self) -> Self:
+        self._over = threading.Event()
+        self._first = self._most = self._now()
+        self._watcher = threading.Thread(target=self._watch)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._watcher.join()
+
+    def _now(self) -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("RssAnon:")[2].split()[0]) * 1024
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.002):
+            self._most = max(self._most, self._now())
+
+    @property
+    def grown(self) -> int:
+        return self._most - self._first
+
+
+def test_a_large_wheel_is_not_held_in_memory(s3: int, prefix: str, tmp_path: Path) -> None:
+    """Not when it is published, nor when a mirror copies it."""
+    large, objects = tmp_path / "large", bucket(s3, prefix)
+    with large.open("wb") as stream:
+        stream.truncate(128 << 20)
+    wanted = stored("files/demo/large.whl", large)
+    with Memory() as memory:
+        put(objects, wanted, large)
+    assert memory.grown < 32 << 20
+    with Memory() as memory, Source(objects).data(wanted) as data:
+        put(bucket(s3, f"{prefix}-mirror"), wanted, data)
+    assert memory.grown < 64 << 20
 
 
 def test_a_bucket_that_is_not_there(s3: int) -> None:
@@ -291,106 +326,3 @@ def test_no_credential_is_shown_or_stored(
     for secret in (KEYS["AWS_ACCESS_KEY_ID"], KEYS["AWS_SECRET_ACCESS_KEY"]):
         assert secret not in shown
         assert secret.encode() not in written
-
-
-# -- a static host, pip and uv ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def site(s3: int, prefix: str, kvpack: Kvpack, tmp_path: Path) -> Iterator[Site]:
-    """A bucket, mirrored into a folder, behind nginx."""
-    objects = bucket(s3, prefix)
-    go(objects, FIRST)
-    go(objects, SECOND)
-    go(objects, release("demo-cu13==1.0", accelerator="cuda13"))
-    kvpack.env = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}"}
-    kvpack("mirror", "sync", prefix, str(tmp_path / "site")).ok()
-    kvpack("mirror", "verify", prefix, str(tmp_path / "site")).ok()
-    with nginx(tmp_path / "site", tmp_path / "nginx") as served:
-        yield served
-
-
-def requirement(url: str, project: str, accelerator: str = "cpu") -> str:
-    with urlopen(  # noqa: S310
-        f"{url}/stable/{accelerator}/simple/{project}/index.json"
-    ) as answer:
-        file = json.loads(answer.read())["files"][-1]
-    version = file["filename"].split("-")[1]
-    return f"{project}=={version} --hash=sha256:{file['hashes']['sha256']}\n"
-
-
-@pytest.mark.parametrize("installer", ["pip", "uv"])
-@pytest.mark.parametrize(("project", "accelerator"), [("demo-a", "cpu"), ("demo-cu13", "cuda13")])
-def test_installers_with_hashes(
-    site: Site, tmp_path: Path, installer: str, project: str, accelerator: str
-) -> None:
-    url = site.secure_url if installer == "pip" else site.url  # each where it keeps a cache
-    (tmp_path / "requirements.txt").write_text(requirement(site.url, project, accelerator))
-    index = f"{url}/stable/{accelerator}/simple/"
-    words = {
-        "pip": [sys.executable, "-m", "pip", "install", "--isolated",
-                "--disable-pip-version-check", "--cache-dir", str(tmp_path / "cache")],
-        "uv": [str(SCRIPTS / "uv"), "pip", "install", "--no-config", "--cache-dir",
-               str(tmp_path / "cache"), "--python", sys.executable],
-    }[installer]  # fmt: skip
-    environment = {n: v for n, v in os.environ.items() if not n.startswith(("PIP_", "UV_"))}
-    if installer == "pip":
-        environment["SSL_CERT_FILE"] = str(site.certificate)
-    for turn in ("first", "second"):
-        done = subprocess.run(
-            [*words, "--target", str(tmp_path / turn), "--require-hashes", "--index-url", index,
-             "-r", str(tmp_path / "requirements.txt")],
-            capture_output=True, text=True, check=False, env=environment,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert list((tmp_path / turn).glob("demo_*/__init__.py"))
-    lines = site.log.read_text().splitlines()
-    assert any("vnd.pypi.simple.v1+json" in line for line in lines)
-    wheels = [line for line in lines if ".whl " in line and "200" in line.split()[0]]
-    assert len(wheels) == 1, wheels  # the second installation came from the installer's cache
-    assert "%2B" in wheels[0] or "+" not in wheels[0].split()[1]
-
-
-def test_what_nginx_answers(site: Site) -> None:
-    url = site.url
-    for accept, kind in (
-        ("text/html", "text/html"),
-        ("application/vnd.pypi.simple.v1+json", "application/vnd.pypi.simple.v1+json"),
-    ):
-        request = Request(  # noqa: S310
-            f"{url}/stable/cpu/simple/demo-a/", headers={"Accept": accept}
-        )
-        with urlopen(request) as answer:  # noqa: S310
-            assert answer.headers["Content-Type"].startswith(kind)
-            assert answer.headers["Cache-Control"] == "public, max-age=60"
-    for path in ("stable/cpu/simple/nobody/", "stable/cpu/simple/demo-cu13/", ".kvpack/lock"):
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urlopen(f"{url}/{path}")  # noqa: S310
-
-
-def test_the_human_page_in_a_browser(site: Site, tmp_path: Path) -> None:
-    """A real browser runs the page's script: install lines name the host that serves them."""
-    browser = shutil.which("chromium")
-    assert browser is not None, "ci/setup test installs chromium"
-    for base in (site.url, (tmp_path / "site").as_uri()):
-        shown = seen_by(browser, tmp_path, f"{base}/stable/index.html")
-        assert f"{base}/stable/cuda13/simple/" in shown
-        assert "demo-cu13" in shown
-    page = tmp_path / "site" / "stable" / "typed.html"
-    typed = "<script>search.value = 'CUDA13 demo'; search.oninput()</script>"
-    page.write_text((page.parent / "index.html").read_text() + typed)
-    shown = seen_by(browser, tmp_path, page.as_uri())
-    rows = re.findall(r"<tr( hidden=[^>]*)?><td><a[^>]*>([^<]+)", shown)
-    assert {name: bool(hidden) for hidden, name in rows} == {
-        "demo-a": True, "demo-b": True, "demo-c": True, "demo-cu13": False,
-    }  # fmt: skip
-
-
-def seen_by(browser: str, tmp_path: Path, url: str) -> str:
-    """A page after its scripts ran."""
-    done = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000",
-         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", url],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout

@@ -1,8 +1,8 @@
 """The real recipes of Mooncake and MoRI, end to end, on the stand-ins of their sources.
 
-What differs from the catalogue: where github.com is (``kvpack.toml``), and the hash of the commit
-that is cherry-picked. The MoRI stand-in gets a stand-in of ROCm too. Then each switch is flipped,
-and exactly its proof must fail.
+What differs from the catalogue: where github.com is (``kvpack.toml``), the hash of the commit
+that is cherry-picked, and the archive of a native library. The MoRI stand-in gets a stand-in of
+ROCm too. Then each switch is flipped, and exactly its proof must fail.
 """
 
 import json
@@ -28,6 +28,9 @@ environment = { ROCM_PATH = "/opt/rocm" }
 steps = ["sh tools/make-hip-standin /opt/rocm"]
 """
 """The stand-in of ROCm, made before the build: no lock can name the real one."""
+
+HEADERS = 'source = { git = "https://github.com/alibaba/yalantinglibs.git", tag = "0.5.7" }'
+"""The stand-in of yalantinglibs, which is not the archive whose digest the recipe names."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ def world(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     recipe = (CHECKOUT / "recipes" / "mori.toml").read_text()
     assert recipe.count("\n[build]\n") == 1
     (root / "recipes" / "mori.toml").write_text(recipe.replace("[build]\n", f"[build]\n{ROCM}"))
+    recipe = (CHECKOUT / "recipes" / "yalantinglibs.toml").read_text()
+    (line,) = (row for row in recipe.splitlines() if row.startswith("source = "))
+    (root / "recipes" / "yalantinglibs.toml").write_text(recipe.replace(line, HEADERS))
     with served(forge) as base:
         mirror = f'[registries.git.mirrors]\n"https://github.com/" = ["{base}/"]\n'
         (root / "kvpack.toml").write_text(mirror)

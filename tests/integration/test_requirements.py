@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tomllib
@@ -18,7 +19,8 @@ from kvpack.tools import uv
 from tests.integration.conftest import Kvpack
 
 pytestmark = pytest.mark.integration
-CONNECTORS = "nixl==1.4.1\nmooncake-transfer-engine>=0.3.12\n"
+# Every range has an upper end: what is published after this was written changes no test.
+CONNECTORS = "nixl==1.4.1\nmooncake-transfer-engine>=0.3.12,<=0.3.14\n"
 MEMBERS = {
     "12": {"nixl", "nixl-cu12", "mooncake-transfer-engine"},
     "13": {"nixl", "nixl-cu13", "mooncake-transfer-engine-cuda13"},
@@ -223,7 +225,7 @@ def test_older_nixl(desk: Desk, tmp_path: Path, version: str, cuda: str) -> None
 def test_a_variant_that_comes_in_transitively(desk: Desk, cuda: str, lmcache: str | None) -> None:
     """lmcache asks for nixl and for one cupy by name, and each version is built for one CUDA."""
     words = ("--cuda", cuda, "--arch", "x86_64", "--python", "3.12")
-    found = desk.chosen("lmcache>=0.3.9\n" + CONNECTORS, *words)
+    found = desk.chosen("lmcache>=0.3.9,<=0.5.6\n" + CONNECTORS, *words)
     pinned = {row["distribution"]: row["version"] for row in found["distributions"]}
     assert {"nixl", f"nixl-cu{cuda}", f"cupy-cuda{cuda}x"} <= set(pinned)
     assert not set(pinned) & OTHERS[cuda]
@@ -249,7 +251,8 @@ def test_both_architectures_in_one_file(desk: Desk, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("intent", "words", "said"),
     [
-        ("mooncake-transfer-engine==0.3.14\n", ("--cuda", "12"), "engine==0.3.14"),
+        # A version that nobody will publish any more.
+        ("mooncake-transfer-engine==0.3.9.post9\n", ("--cuda", "12"), "engine==0.3.9.post9"),
         ("nixl==0.3.0\n", ("--cuda", "13"), "nixl-cu13==0.3.0"),
         ("mooncake-transfer-engine==0.3.10.post2\n",
          ("--cuda", "12", "--arch", "aarch64", "--glibc", "2.35"), "manylinux_2_39_aarch64"),
@@ -285,3 +288,29 @@ def test_a_wheel_of_our_own_wins_over_the_index(desk: Desk, tmp_path: Path) -> N
         (with_pip if number == 0 else with_uv)(environment, source, "x86_64", OWN)
         assert installed(environment) == {"nixl", "nixl-cu13"}
         assert (site_of(environment) / "demo" / "__init__.py").exists()  # ours
+
+
+def test_a_rocm_set_and_what_its_wheels_want_of_the_host(desk: Desk, tmp_path: Path) -> None:
+    """MoRI's wheel for Python 3.10 is linked with Ubuntu 22.04's gRPC, despite its tag."""
+    intent, cell = (
+        "amd-mori==1.2.4\nmsgpack<=1.2.4\n",
+        ("--rocm=7", "--python=3.10", "--glibc=2.35"),
+    )
+    refused = desk.choose(intent, *cell)
+    assert refused.returncode == 70, refused.stdout + refused.stderr
+    (finding,) = (row for row in refused.stderr.splitlines() if "nothing provides it" in row)
+    wanted = set(re.findall(r"lib[\w+]+\.so\.[\d.]+", finding)) - {"libmori_application.so"}
+    assert wanted == {"libgpr.so.10", "libgrpc++.so.1", "libgrpc.so.10", "libprotobuf.so.23"}
+    assert not list(desk.folder.glob("pylock.*"))
+    told = [word for name in sorted(wanted) for word in ("--host-library", name)]
+    found = desk.chosen(intent, *cell, *told)
+    assert names(found) == {"amd-mori", "msgpack"}
+    assert desk.text.name.endswith("_rocm.txt")
+    bare = tmp_path / "bare"
+    checked(
+        *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"),
+        *("--python-version=3.10", "--platform=manylinux_2_35_x86_64", "--only-binary=:all:"),
+        *("--platform=manylinux_2_28_x86_64", "--platform=manylinux2014_x86_64"),
+        *("--target", bare, "-r", desk.text),
+    )
+    assert (bare / "mori").is_dir()

@@ -1,10 +1,10 @@
 """Builder roots: generated ones are the same bytes every time; images come by digest."""
 
+import contextlib
 import hashlib
 import json
 import shutil
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +16,15 @@ from kvpack.lock.check import inputs_for
 from kvpack.lock.file import read_lock, seal, write_lock
 from kvpack.lock.model import LockedRoot
 from kvpack.names import Accelerator, Arch
+from kvpack.recipe.catalogue import Catalogue
 from kvpack.recipe.expand import expand
-from kvpack.recipe.load import Catalogue, load_recipe
+from kvpack.recipe.load import load_recipe
 from kvpack.recipe.model import Selection
 from kvpack.recipe.roots import load_roots
 from kvpack.tools.store import Store
 from tests.integration.conftest import Kvpack
 from tests.integration.demo import prepared
+from tests.integration.publish_servers import free_port, wait_for
 
 PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -70,8 +72,15 @@ def test_bullseye_gives_floor_2_31(kvpack: Kvpack, tmp_path: Path) -> None:
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[str]:
     """Debian's docker-registry on loopback; yields ``host:port``."""
+    with serving_images(tmp_path) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def serving_images(tmp_path: Path) -> Iterator[str]:
+    """The registry, while the context lasts."""
     config = tmp_path / "registry.yml"
-    port = 5871
+    port = free_port()
     config.write_text(
         f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: {tmp_path}/registry}}}}\n"
         f"http: {{addr: '127.0.0.1:{port}'}}\n"
@@ -81,14 +90,8 @@ def registry(tmp_path: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            pytest.fail("docker-registry does not answer")
+        wait_for(port, server)
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/", timeout=60).close()
         yield f"127.0.0.1:{port}"
     finally:
         server.terminate()
@@ -113,9 +116,7 @@ def test_an_image_by_digest_from_a_registry(kvpack: Kvpack, tmp_path: Path, regi
     image = stand_in(kvpack, tmp_path, registry)
     replaced = LockedRoot(id=root.id, arch=root.arch, image=image)
     write_lock(path, seal(lock.model_copy(update={"root": (replaced,)})))
-    insecure = tmp_path / "registries.conf"
-    insecure.write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
-    demo.env = {**demo.env, "CONTAINERS_REGISTRIES_CONF": str(insecure)}
+    demo.env = {**demo.env, **without_tls(registry, tmp_path)}
     done = demo("--json", "build", "kvdemo", "--out", str(tmp_path / "dist")).ok().json
     assert "manylinux_2_34_x86_64" in done["targets"][0]["wheel"]
 
@@ -127,6 +128,13 @@ def test_an_image_by_digest_from_a_registry(kvpack: Kvpack, tmp_path: Path, regi
     assert wrong in failed.err
     offline = demo("--offline", "build", "kvdemo", "--out", str(tmp_path / "none"))
     assert offline.code == 32
+
+
+def without_tls(registry: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of programs that may ask the registry."""
+    insecure = tmp_path / "registries.conf"
+    insecure.write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
+    return {"CONTAINERS_REGISTRIES_CONF": str(insecure)}
 
 
 def stand_in(kvpack: Kvpack, tmp_path: Path, registry: str) -> str:

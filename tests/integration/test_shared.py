@@ -13,6 +13,7 @@ from kvpack.tools.stored import Headers
 from tests.integration import demo
 from tests.integration.conftest import Kvpack, copied_store
 from tests.integration.publish_servers import KEYS, free_port, rclone, s3
+from tests.integration.test_provenance import keys
 
 pytestmark = pytest.mark.integration
 __all__ = ["s3"]
@@ -106,6 +107,40 @@ def test_two_machines_race_on_one_key(kvpack: Kvpack, s3: int, tmp_path: Path) -
     record = objects.get(action_path(key))
     assert record is not None
     assert json.loads(record.data)["sha256"] in digests
+
+
+def test_who_can_write_but_not_sign_is_found_out(kvpack: Kvpack, s3: int, tmp_path: Path) -> None:
+    """The bucket is open to somebody who has no key: what they put there is not taken."""
+    private, public = keys(tmp_path, "-algorithm", "ed25519")
+    url = f"s3://wheels/{tmp_path.name}"
+    words = ("--json", "build", *TARGET, "--shared", url, "--out")
+    one = on(kvpack, kvpack.store, s3)
+    (built,) = one(*words, str(tmp_path / "a"), "--sign-key", str(private)).ok().json["targets"]
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    demand = ("--shared-key", str(public))
+    two = on(kvpack, tmp_path / "two", s3, PATH=str(bare), KVPACK_ENGINE="none")
+    (taken,) = two(*words, str(tmp_path / "b"), *demand).ok().json["targets"]
+    assert (taken["shared"], taken["sha256"]) == (True, built["sha256"])
+    objects = ObstoreObjects(url, environment={**KEYS, **one.env})
+    path = action_path(built["key"])
+    record = objects.get(path)
+    assert record is not None
+    unsigned = json.dumps({**json.loads(record.data), "envelope": None}).encode()
+    objects.overwrite(path, unsigned, Headers("x", "y"))
+    three = on(kvpack, tmp_path / "three", s3, PATH=str(bare), KVPACK_ENGINE="none")
+    (plan,) = three("--json", "plan", *TARGET, "--shared", url, *demand).ok().json["targets"]
+    assert plan["state"] == "build"
+    refused = three(*words, str(tmp_path / "c"), *demand)
+    assert "its record is unsigned, and a signature is demanded" in refused.err
+    assert refused.code != 0, "it is built instead, which takes an engine"
+    assert not list(tmp_path.glob("c/*"))
+    # Whoever has the key and the wheel mends it for all.
+    mends = one(*words, str(tmp_path / "d"), "--sign-key", str(private), *demand).ok()
+    assert "it is replaced" in mends.err
+    four = on(kvpack, tmp_path / "four", s3, PATH=str(bare), KVPACK_ENGINE="none")
+    (last,) = four(*words, str(tmp_path / "f"), *demand).ok().json["targets"]
+    assert last["shared"]
 
 
 def test_no_credential_reaches_a_build(kvpack: Kvpack, s3: int, tmp_path: Path) -> None:

@@ -7,16 +7,16 @@ import pytest
 from kvpack.errors import FetchFailed, ResolutionFailed
 from kvpack.report import Silent
 from kvpack.resolve.choose import Ask
+from kvpack.resolve.environment import Environment
 from kvpack.resolve.folder import wheels_in, write_index
-from kvpack.resolve.solve import Place, Sources, solve
-from kvpack.resolve.wheels import tags_of
+from kvpack.resolve.solve import Sources, solve
 from kvpack.tools.files import sha256_file
 from tests.unit.audit.wheels import Wheel
 from tests.unit.fetch.upstream import Reply, Upstream, serving
 
 pytestmark = pytest.mark.integration
 HTML = (("Content-Type", "text/html"),)
-PLACE = Place(python="3.12", glibc="2.35", arch="x86_64", tags=tags_of("3.12", "2.35", "x86_64"))
+ENVIRONMENT = Environment("3.12", "2.35", "x86_64")
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def ask(*requires: str, excludes: tuple[str, ...] = (), constraints: tuple[str, 
 
 
 def solved(question: Ask, sources: Sources) -> list[tuple[str, str]]:
-    return [(pick.name, pick.version) for pick in solve(question, PLACE, sources, Silent())]
+    return [(pick.name, pick.version) for pick in solve(question, ENVIRONMENT, sources, Silent())]
 
 
 def test_a_higher_version_elsewhere_never_wins(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_higher_version_elsewhere_never_wins(tmp_path: Path) -> None:
     wheel(tmp_path / "theirs", "engine", "99.0")
     wheel(tmp_path / "theirs", "helper", "1.0")
     ours, theirs = (index_of(tmp_path / name, tmp_path) for name in ("ours", "theirs"))
-    found = solve(ask("engine"), PLACE, Sources(default=theirs, declared=[ours]), Silent())
+    found = solve(ask("engine"), ENVIRONMENT, Sources(default=theirs, declared=[ours]), Silent())
     assert [(pick.version, Path(pick.url).parent.name) for pick in found] == [
         ("1.0+kvp.12345678", "ours"), ("1.0", "theirs"),
     ]  # fmt: skip
@@ -80,7 +80,7 @@ def test_the_best_wheel_of_the_floor_is_taken(tmp_path: Path) -> None:
     for glibc in ("2_28", "2_34", "2_39"):
         wheel(tmp_path / "all", "a", "1.0", tag=f"cp312-cp312-manylinux_{glibc}_x86_64")
     sources = Sources(default=index_of(tmp_path / "all", tmp_path))
-    (pick,) = solve(ask("a"), PLACE, sources, Silent())
+    (pick,) = solve(ask("a"), ENVIRONMENT, sources, Silent())
     assert pick.file == "a-1.0-cp312-cp312-manylinux_2_34_x86_64.whl"
 
 
@@ -107,7 +107,7 @@ def test_an_index_without_metadata_files(tmp_path: Path, *, ranges: bool) -> Non
         page = f'<a href="/files/{path.name}#sha256={"0" * 64}">{path.name}</a>'
         upstream.put("/simple/a/", Reply(body=page.encode(), headers=HTML))
         sources = Sources(default=f"{upstream.url}/simple/")
-        (pick,) = solve(ask("a"), PLACE, sources, Silent())
+        (pick,) = solve(ask("a"), ENVIRONMENT, sources, Silent())
     assert pick.sha256 == "0" * 64
 
 
@@ -118,7 +118,7 @@ def test_an_index_without_hashes(tmp_path: Path) -> None:
         served(upstream, path)
         page = f'<a href="/files/{path.name}">{path.name}</a>'
         upstream.put("/simple/a/", Reply(body=page.encode(), headers=HTML))
-        (pick,) = solve(ask("a"), PLACE, Sources(default=f"{upstream.url}/simple/"), Silent())
+        (pick,) = solve(ask("a"), ENVIRONMENT, Sources(default=f"{upstream.url}/simple/"), Silent())
     assert pick.sha256 == sha256_file(path)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.gitserver import Repository, served
 from tests.integration.conftest import Kvpack
-from tests.integration.demo import CORE, PYPROJECT
+from tests.integration.demo import CORE, PYPROJECT, write_known
 
 pytestmark = pytest.mark.integration
 SETUP = """\
@@ -49,6 +49,7 @@ class World:
         self.root = folder / "git-demo"
         (self.root / "recipes").mkdir(parents=True)
         self.recipe(f"{base}/kvdemo")
+        write_known(self.root)
         self.kvpack = Kvpack(self.root, kvpack.store)
 
     def recipe(self, url: str, *, mirrors: str = "") -> None:

@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -38,7 +38,10 @@ from kvpack.recipe.roots import load_roots
 from kvpack.tools.files import canonical_json
 from tests.unit.catalogues import recipe_of
 
-FAST = settings(max_examples=40, derandomize=True, deadline=None, database=None)
+FAST = settings(
+    max_examples=40, derandomize=True, deadline=None, database=None,
+    suppress_health_check=list(HealthCheck),  # they measure time
+)  # fmt: skip
 
 # -- locks ------------------------------------------------------------------------------------
 

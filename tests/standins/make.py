@@ -110,10 +110,12 @@ def _stream(
     name: str, history: Mapping[str, Any], submodules: Mapping[str, Repository]
 ) -> Iterator[bytes]:
     """Commands for git-fast-import(1): every commit with its whole tree, then its tag."""
-    files = {path: _Entry(commit=one.head) for path, one in submodules.items()}
-    if submodules:
-        files[".gitmodules"] = _Entry(content=_gitmodules(history["place"], submodules))
+    files: dict[str, _Entry] = {}
     for mark, row in enumerate(history["commits"], 1):
+        within = {p: one for p, one in submodules.items() if p not in row.get("without", ())}
+        if within:
+            files |= {path: _Entry(commit=one.head) for path, one in within.items()}
+            files[".gitmodules"] = _Entry(content=_gitmodules(history["place"], within))
         for path in row.get("remove", ()):
             del files[path]
         files |= _layer(HERE / name / row["layer"])

@@ -6,7 +6,8 @@ from pathlib import Path
 from kvpack.lock.file import dump, write_lock
 from kvpack.lock.model import Lock
 from kvpack.lock.pin import pin
-from kvpack.recipe.load import Catalogue, load_recipe, parse_recipe
+from kvpack.recipe.catalogue import Catalogue
+from kvpack.recipe.load import load_recipe, parse_recipe
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import Roots, load_roots
 from kvpack.report import Silent

@@ -3,25 +3,39 @@
 import errno
 import os
 import socket
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-_SCRUBBED = ("PIP_", "UV_", "KVPACK_", "XDG_", "CONTAINER", "DOCKER_", "SSL_", "REQUESTS_", "CURL_")
+_SCRUBBED = (
+    "PIP_", "UV_", "KVPACK_", "XDG_", "CONTAINER", "DOCKER_", "SSL_", "REQUESTS_", "CURL_", "AWS_",
+    "AZURE_", "GOOGLE_", "GIT_", "GITHUB_", "BUILDKITE", "CIBW_", "LC_", "TTY_",
+    "MC_", "MOONCAKE_", "MORI_", "NIXL_", "PYTORCH_",  # what the doctor reads
+)  # fmt: skip
 _VARIABLES = (
-    "GITHUB_ACTIONS", "BUILDKITE", "CI", "NO_COLOR", "FORCE_COLOR", "SOURCE_DATE_EPOCH", "NETRC",
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+    "CI", "NO_COLOR", "FORCE_COLOR", "SOURCE_DATE_EPOCH", "NETRC", "HTTP_PROXY", "HTTPS_PROXY",
+    "ALL_PROXY", "NO_PROXY", "LINES", "LANG", "LANGUAGE", "TZ", "VIRTUAL_ENV", "PYTHONWARNINGS",
+    "PYTHONDEVMODE", "PYTHONUTF8", "PYTHONIOENCODING", "LD_PRELOAD", "WITH_NVIDIA_PEERMEM",
 )  # fmt: skip
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _anywhere() -> Iterator[None]:
+    """The same variables on every machine, for the fixtures of a module too."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(_SCRUBBED) or name.upper() in _VARIABLES:
+                patch.delenv(name)
+        patch.setenv("HOME", f"{os.devnull}/home")  # where nobody, root included, can write
+        patch.setenv("COLUMNS", "80")
+        patch.setenv("PIP_CONFIG_FILE", os.devnull)  # nor /etc/pip.conf
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in list(os.environ):
-        if name.startswith(_SCRUBBED) or name.upper() in _VARIABLES:
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PATH", str(tmp_path / "no-programs"))  # no podman, docker, uv, apt-get, git
+def _no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent/bin")  # no podman, docker, uv, apt-get, git
 
 
 @pytest.fixture(autouse=True)

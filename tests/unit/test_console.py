@@ -237,6 +237,21 @@ def test_columns_are_never_cut_when_piped(monkeypatch: pytest.MonkeyPatch) -> No
     assert ESCAPE not in answered(one)
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [["a", "b", "c"]],
+        [["", "x" * 70, ""], ["[red]", " two  ", "12ab…"], ["tail ", "", "  "]],
+    ],
+)
+def test_a_plain_table_is_what_rich_draws(rows: list[list[str]]) -> None:
+    columns, plain, rich = ["name", "last time", "digest"], console(), console()
+    plain.table(columns, rows)
+    rich.table(columns, [*rows, ["ä", "", ""]])  # a letter that only rich measures
+    assert answered(rich) == answered(plain) + "ä\n"
+
+
 def test_long_cells_wrap_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     one = console(out=Terminal(), color="never")

@@ -283,6 +283,31 @@ def test_a_profile_must_hold_for_any_wheel(tmp_path: Path) -> None:
     assert message.startswith("p0: it does not hold, but the profile gb200 wants it")
 
 
+OPTIONAL = 'has-symbol = "nvlink"\nexpect = true\nprofile = ["gb200"]\noptional = true\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "profiles", "faults"),
+    [("absent", (), 0), ("engine", (), 1), ("absent", ("gb200",), 1), ("absent", ("other",), 0)],
+)
+def test_an_option_may_leave_the_part_out_that_is_proved(
+    tmp_path: Path, file: str, profiles: tuple[str, ...], faults: int
+) -> None:
+    """Not there is right for a wheel of ours, there and wrong is not; a profile needs it."""
+    held, text = Held(own=True, profiles=profiles), f'file = "demo/{file}.so"\n{OPTIONAL}'
+    assert len(missed(tmp_path, held, text)) == faults
+    assert len(missed(tmp_path, held, text.replace("optional = true", ""))) == 1
+
+
+def test_an_optional_value_is_the_expected_one_or_none(tmp_path: Path) -> None:
+    text = 'file = "demo/{}"\nvalue = {{ string = "!(x) " }}\nexpect = "{}"\noptional = true'
+    found = [
+        len(missed(tmp_path, Held(own=True), text.format(*words)))
+        for words in (("master", "x"), ("master", "y"), ("absent", "y"))
+    ]
+    assert found == [0, 1, 0]
+
+
 def test_a_value_must_be_the_expected_one(tmp_path: Path) -> None:
     wants = [f'{PEERMEM_SWITCH}expect = "{value}"' for value in ("build-off", "run-time")]
     assert missed(tmp_path, Held(own=True), wants[0]) == []

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from kvpack.build.ignored import ignored, refused, unknown_options, unused_variables
+from kvpack.build.ignored import (
+    ignored,
+    refused,
+    unknown_options,
+    unrecognized_options,
+    unused_variables,
+)
 from kvpack.build.model import BuildPlan
 from tests.unit.build.made import plan, recipe
 
@@ -96,6 +102,57 @@ def test_an_option_that_meson_does_not_know_is_ignored() -> None:
     error = ignored(made, ['meson.build:1:0: ERROR: Unknown option: "enable".'], LOG)
     assert error is not None
     assert error.what.endswith("meson ignored the option plugins (enable)")
+
+
+UNRECOGNIZED = "configure: WARNING: unrecognized options: "
+
+
+@pytest.mark.parametrize(
+    ("log", "names"),
+    [
+        (f"{UNRECOGNIZED}--with-cuda", {"with-cuda"}),
+        (f"{UNRECOGNIZED}--without-cuda, --disable-mt", {"with-cuda", "enable-mt"}),
+        ("configure: WARNING: unrecognized option: --with-a_b.c", {"with-a_b.c"}),
+        ("gcc: error: unrecognized option '--with-cuda'", set()),
+        ("  --with-cuda   use CUDA", set()),
+    ],
+)
+def test_options_that_configure_does_not_know(log: str, names: set[str]) -> None:
+    assert unrecognized_options([log]) == names
+
+
+@pytest.mark.parametrize("told", ["--with-cuda", "--without-cuda"])
+@pytest.mark.parametrize("value", [True, False, "no", "/usr/local/cuda"])
+def test_an_option_of_the_recipe_that_configure_ignores(told: str, value: bool | str) -> None:
+    kind = "bool" if isinstance(value, bool) else "string"
+    option = {"gpu": {"type": kind, "default": value, "configure": "with-cuda"}}
+    steps = ("build.steps", ["./configure $KVPACK_CONFIGURE_OPTIONS"])
+    error = ignored(demo(("options", option), steps), [UNRECOGNIZED + told], LOG)
+    assert error is not None
+    assert error.what.endswith("configure ignored the option gpu (with-cuda)")
+    assert error.cause == "version 1.0 has no such option"
+    assert "options.gpu in recipes/demo.toml" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("step", "told", "name"),
+    [("./configure --with-x=/opt/x", "--with-x", "with-x"),
+     ("./configure --without-x", "--without-x", "with-x"),
+     ("./configure \\\n  --disable-foo_bar && make", "--disable-foo_bar", "enable-foo_bar"),
+     ("./configure --enable-y=no", "--enable-y", "enable-y")],
+)  # fmt: skip
+def test_an_option_in_a_step_that_configure_ignores(step: str, told: str, name: str) -> None:
+    made = demo(("options", {}), ("build.steps", [step]))
+    error = ignored(made, [UNRECOGNIZED + told], LOG)
+    assert error is not None
+    assert error.what.endswith(f"configure ignored the option {name}")
+    assert "build.steps in recipes/demo.toml" in error.hint
+
+
+def test_an_option_that_the_recipe_did_not_give_is_not_its_own() -> None:
+    """A sub-package's ``configure`` is passed what the outer one got."""
+    made = demo(("options", {}), ("build.steps", ["./configure --with-x --enable-foo"]))
+    assert ignored(made, [f"{UNRECOGNIZED}--with-y, --enable-foo-bar"], LOG) is None
 
 
 REFUSE = [

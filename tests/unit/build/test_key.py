@@ -1,5 +1,6 @@
 """The action key: every input that decides the bytes is in it, and nothing else is."""
 
+import json
 import re
 
 import pytest
@@ -16,6 +17,7 @@ from kvpack.build.key import (
 from kvpack.lock.model import Inputs
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import DebianBase
+from kvpack.tools.files import canonical_json, sha256_of
 from tests.unit.build.made import (
     ARCHIVE,
     DEBIAN,
@@ -43,6 +45,14 @@ def key(made: Recipe | None = None, locked: Inputs = INPUTS) -> str:
 
 def test_the_key_of_one_action_is_pinned() -> None:
     assert key() == GOLDEN
+
+
+@pytest.mark.parametrize("text", ["1", "\0packages", "\\u0000packages"])
+def test_the_key_is_the_digest_of_the_whole_document(text: str) -> None:
+    made = recipe(("build.environment", {"A": text}))
+    document = action(made, INPUTS, ROOTS)
+    assert action_key(document) == sha256_of(canonical_json(document))
+    assert action_key(document) == action_key(json.loads(json.dumps(document)))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 import kvpack.build
 from kvpack.build.key import PROCEDURE
+from kvpack.build.prefix import LAYER
 from kvpack.build.root import GENERATOR
 from kvpack.build.stamp import STAMP
 from kvpack.build.toolkit import TOOLKIT
@@ -18,10 +19,11 @@ CONSTANTS = {
     "STAMP": (STAMP, "stamp.py", ("stamp.py",)),
     "GENERATOR": (GENERATOR, "root.py", ("root.py", "pytools.py", "deb.py")),
     "TOOLKIT": (TOOLKIT, "toolkit.py", ("toolkit.py", "stub.py")),
+    "LAYER": (LAYER, "prefix.py", ("prefix.py", "library.py")),
     "PROCEDURE": (
         PROCEDURE,
         "key.py",
-        ("project.py", "sbom.py", "run.py", "steps.py", "rename.py"),
+        ("project.py", "sbom.py", "run.py", "steps.py", "rename.py", "contained.py", "pure.py"),
     ),
 }
 """Constant -> its value, the file that holds it, the files that it stands for."""

@@ -15,7 +15,7 @@ import pytest
 import kvpack.audit.trial
 import kvpack.build.stamp
 from kvpack.audit.wheel import read_wheel
-from kvpack.build.stamp import check_version, stamp, stamped_metadata
+from kvpack.build.stamp import check_version, programs, stamp, stamped_metadata
 from tests.unit.build.made import EPOCH, record, sha, wheel_members, zip_bytes
 
 ORDER: dict[str, object] = {
@@ -99,6 +99,23 @@ def test_execute_bits_are_kept_and_all_else_is_normal(tmp_path: Path, evidence: 
         assert {info.date_time for info in archive.infolist()} == {(2020, 9, 13, 12, 26, 40)}
     assert modes["demo/tool.sh"] == modes[f"{NEW}.data/scripts/run"] == 0o100755
     assert {modes["zzz.py"], modes[f"{NEW}.dist-info/RECORD"]} == {0o100644}
+
+
+def test_execute_bits_that_a_step_lost_are_given_back(tmp_path: Path, evidence: Path) -> None:
+    """Programs that pack a wheel anew with ``zipfile`` lose all modes."""
+    expected = stamped(tmp_path, evidence).read_bytes()
+    before = packed(tmp_path, zip_bytes(wheel_members(files=FILES), modes=MODES), "before.whl")
+    assert programs(before) == {"demo/tool.sh", "demo-1.0.data/scripts/run"}
+    lost = packed(tmp_path, zip_bytes(wheel_members(files=FILES)))
+    made = stamp(lost, tmp_path / "out", ORDER, evidence, programs(before))
+    assert made.read_bytes() == expected
+    assert stamp(lost, tmp_path / "out", ORDER, evidence).read_bytes() != expected
+
+
+def test_execute_bits_that_a_step_gave_are_kept(tmp_path: Path, evidence: Path) -> None:
+    new = packed(tmp_path, zip_bytes(wheel_members(files=FILES), modes={"zzz.py": 0o755}))
+    with zipfile.ZipFile(stamp(new, tmp_path, ORDER, evidence, frozenset({"gone"}))) as archive:
+        assert archive.getinfo("zzz.py").external_attr >> 16 == 0o100755
 
 
 def test_an_epoch_before_the_zip_format_is_its_first_day(tmp_path: Path, evidence: Path) -> None:

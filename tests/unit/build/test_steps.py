@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kvpack.build.failure import failure
 from kvpack.build.key import action
 from kvpack.build.model import BuildPlan
 from kvpack.build.project import configuration, lay_out
@@ -58,7 +59,7 @@ def test_steps_run_in_order_each_from_the_sources_root(tmp_path: Path) -> None:
 def test_a_step_that_fails_is_named_and_the_last(step: str, tmp_path: Path) -> None:
     done = played(demo(("build.steps", ["true", step, "touch after"])), tmp_path / "s")
     assert done.returncode == 1
-    assert done.stdout.splitlines()[-1] == "kvpack: step failed: 2"
+    assert done.stdout.splitlines()[-1] == "kvpack: step failed: 2 of build.steps"
     assert not (tmp_path / "s" / "after").exists()
 
 
@@ -78,6 +79,74 @@ def test_the_order_is_patches_commit_steps_name(tmp_path: Path) -> None:
         "python /project/kvpack-inputs/rename.py /project/source/wheel/pyproject.toml demo-kv",
     ]
     assert {"steps.sh", "rename.py"} <= {path.name for path in folder.iterdir()}
+
+
+# -- after auditwheel ---------------------------------------------------------------------------
+
+BUILT = "demo-1.0-cp311-cp311-linux_x86_64.whl"
+AUDITWHEEL = """
+echo "auditwheel $*" >> HERE/seen
+while test $# -gt 1; do test "$1" = -w && folder=$2; shift; done
+cp "$1" "$folder/demo-1.0-cp311-cp311-manylinux_2_36_x86_64.whl"
+"""
+
+
+def repaired(folder: Path, made: BuildPlan, name: str = BUILT) -> list[str]:
+    """What ran, in order, as ``repair.sh`` was called with a wheel; the stamp is played."""
+    inputs = laid(folder, made)
+    (folder / "project" / "source").mkdir()
+    (folder / name).write_text("wheel")
+    script(folder / "bin" / "auditwheel", AUDITWHEEL.replace("HERE", str(folder)))
+    stamp = script(folder / "stamp", f'echo "stamp $*" >> {folder}/seen\ncat "$6" >> {folder}/kept')
+    for path in inputs.glob("repair*.sh"):
+        text = path.read_text().replace("/opt/python/cp39-cp39/bin/python", str(stamp))
+        path.write_text(text.replace("/project/", f"{folder}/project/"))
+    done = shell(folder, "sh", str(inputs / "repair.sh"), str(folder / name), "out")
+    (folder / "output").write_text(done.stdout)
+    return (folder / "seen").read_text().splitlines() if (folder / "seen").exists() else []
+
+
+REPAIRED = [
+    'echo "step $WHEEL" >> ../../seen; test -x "$PYTHON"',
+    {"run": "echo never >> ../../seen", "accelerator": ["cuda12"]},
+    'echo changed >> "$WHEEL"',
+]
+
+
+def test_steps_change_the_wheel_between_auditwheel_and_the_stamp(tmp_path: Path) -> None:
+    """The stamp gets the wheel of before as well, to give lost execute bits back."""
+    audit, step, stamp = repaired(tmp_path, demo(("build.repaired", REPAIRED)))
+    assert audit.startswith("auditwheel repair --plat manylinux_2_36_x86_64 --only-plat ")
+    wheel = step.removeprefix("step ")
+    assert wheel.endswith("/demo-1.0-cp311-cp311-manylinux_2_36_x86_64.whl")
+    words = stamp.split()
+    assert words[2:4] == [wheel, "out"]
+    assert words[-1].endswith("/before.whl")
+    assert Path(wheel).read_text() == "wheelchanged\n"
+    assert (tmp_path / "kept").read_text() == "wheel"
+
+
+def test_without_such_steps_nothing_stands_between(tmp_path: Path) -> None:
+    audit, stamp = repaired(tmp_path, demo())
+    assert audit.startswith("auditwheel repair ")
+    assert stamp.split()[-1].endswith("/evidence")
+    assert not (tmp_path / "project" / "kvpack-inputs" / "repaired.sh").exists()
+
+
+def test_a_wheel_without_binaries_is_not_auditwheels(tmp_path: Path) -> None:
+    (stamp,) = repaired(tmp_path, demo(), "demo-1.0-py3-none-any.whl")
+    assert stamp.split()[2].endswith("/demo-1.0-py3-none-any.whl")
+
+
+def test_a_step_after_auditwheel_that_fails_is_named(tmp_path: Path) -> None:
+    made = demo(("build.repaired", ["true", "echo broken; false"]))
+    (audit,) = repaired(tmp_path, made)
+    assert audit.startswith("auditwheel ")
+    lines = (tmp_path / "output").read_text().splitlines()
+    assert lines[-1] == "kvpack: step failed: 2 of build.repaired"
+    error = failure(made, None, ("cibuildwheel", 1), lines, tmp_path / "log")
+    assert error.cause.startswith("step 2 of build.repaired failed (echo broken; false); ")
+    assert error.hint == f"the full log is {tmp_path}/log"
 
 
 def test_git_finds_the_commit_and_nothing_else(tmp_path: Path) -> None:
@@ -134,7 +203,7 @@ def test_meson_options_go_to_meson_python_alone() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [("steps", ["true"]), ("package", "wheel"), ("rename", True), ("git-head", True),
-     ("refuse", [{"log": "x", "why": "y"}])],
+     ("repaired", ["true"]), ("pure", True), ("refuse", [{"log": "x", "why": "y"}])],
 )  # fmt: skip
 def test_all_of_it_is_in_the_key(key: str, value: object) -> None:
     before = action(recipe(), INPUTS, ROOTS)["recipe"]

@@ -1,6 +1,8 @@
 """Runs the program in this process, in a folder with a tiny locked catalogue."""
 
+import functools
 import json
+import os
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +16,12 @@ from kvpack.cli.judge import verdict_name
 from kvpack.cli.main import main
 from kvpack.cli.select import Selected, plans
 from kvpack.console import Console
+from kvpack.fetch.pypi import _pip_commands
+from kvpack.fetch.remembered import remember, signature
 from kvpack.lock.source import LockedSource
 from kvpack.tools.store import Store
 from tests.unit.audit.wheels import Wheel
-from tests.unit.catalogues import Tiny
+from tests.unit.catalogues import Tiny, lock_of, recipe_of, text_of
 from tests.unit.lock.outside import deb_content, sdist_content
 
 PASSED = {"passed": True, "counts": {"error": 0, "warning": 0, "info": 0}, "findings": []}
@@ -41,6 +45,12 @@ class Answer:
         return found
 
 
+@functools.cache
+def first_lock() -> bytes:
+    """The lock of a ``Tiny`` that nobody changed: the same for every test."""
+    return text_of(lock_of(recipe_of()))
+
+
 @dataclass
 class Place:
     """A catalogue that is the working directory, and a store beside it."""
@@ -51,7 +61,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.tiny = Tiny(self.folder / "catalogue")
-        self.tiny.lock()
+        self.tiny.lock_file.write_bytes(first_lock())
 
     @property
     def root(self) -> Path:
@@ -83,7 +93,11 @@ class Place:
         return folder
 
     def use(self, folder: Path) -> None:
-        """Name a folder as the only mirror of every registry."""
+        """Name a folder as the only mirror of every registry; pip was asked before, and knows none.
+
+        To ask it takes a third of a second.
+        """
+        remember(self.store, signature(os.environ, _pip_commands()), "")
         (self.root / "kvpack.toml").write_text(
             f'[registries.pypi]\nindex = "{folder.as_uri()}"\nfiles = ["{folder.as_uri()}"]\n'
             f'[registries.debian]\nmirrors = ["{folder.as_uri()}"]\n'

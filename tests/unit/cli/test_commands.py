@@ -66,7 +66,8 @@ def test_show(own: Place, name: str) -> None:
     assert document["lock"]["state"] in out
     assert {target["recipe"] for target in document["targets"]} == {name}
     for option in recipe["options"].values():
-        assert (option["cmake"] or option["meson"] or option["env"]) in out
+        configure = option["configure"] and f"--{option['configure']}"
+        assert (option["cmake"] or option["meson"] or configure or option["env"]) in out
 
 
 def test_check(own: Place) -> None:
@@ -282,6 +283,7 @@ def test_audit_by_a_recipe(place: Place) -> None:
 
 
 def test_store_usage(place: Place) -> None:
+    assert "nothing is in it yet" in good(place.run("store", "usage")).out
     place.store.add_bytes(b"12345")
     document = good(place.run("store", "usage", "--json")).json
     assert document["kind"] == "store-usage"

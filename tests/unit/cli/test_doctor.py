@@ -216,11 +216,13 @@ def test_words_that_cannot_be(place: Place, venv: Venv, words: list[str], said: 
     assert "Traceback" not in answer.err
 
 
-def test_a_python_that_is_none(place: Place, venv: Venv) -> None:
-    venv.answers("hello")
-    answer = doctor(place, venv)
-    assert answer.code == 2
-    assert "is no Python: it said 'hello" in answer.err
+@pytest.mark.parametrize("said", ["hello", "1", "{}", '{"prefix": 1, "site": []}'])
+def test_a_python_that_is_none(place: Place, venv: Venv, said: str) -> None:
+    venv.answers(said)
+    for words in (("doctor", "--python"), ("conflicts", "--installed")):
+        answer = place.run(*words, str(venv.python))
+        assert answer.code == 2
+        assert f"{words[1]} {venv.python} is no Python: it said '{said}" in answer.err
 
 
 def test_the_active_environment_is_looked_at(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kvpack import errors
-from kvpack.recipe.load import find_catalogue, load_recipe
+from kvpack.recipe.catalogue import find_catalogue
+from kvpack.recipe.load import load_recipe
 from kvpack.recipe.model import Recipe
 from tests.unit.audit.wheels import Wheel, record_line
 from tests.unit.cli.face import Answer, Place

@@ -1,5 +1,6 @@
 """The proof of a set, over real HTTP: what is fetched, what is remembered, what is refused."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,12 +8,13 @@ import pytest
 
 from kvpack.cli.context import Context, Options
 from kvpack.cli.indexes import Indexes
-from kvpack.cli.pins import Environment, Pin
+from kvpack.cli.pins import Pin
 from kvpack.cli.proof import Prover, Question, prove
 from kvpack.console import QUIET, Console
 from kvpack.errors import DigestMismatch, FetchFailed, UsageError, WheelInvalid
 from kvpack.fetch.registries import Registries
 from kvpack.names import Accelerator
+from kvpack.resolve.environment import Environment
 from kvpack.resolve.model import ProofReport
 from kvpack.tools.files import remove_tree
 from tests.unit.audit.elves import Elf
@@ -45,7 +47,9 @@ def registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registries]
     (folder / "kvpack.toml").write_text(
         f'[registries.pypi]\nindex = "{(folder / "index").as_uri()}"\n'
     )
-    with Registries(folder, reporter=Console(verbosity=QUIET)) as found:
+    environment = {"HOME": str(folder), "PATH": "", "PIP_CONFIG_FILE": os.devnull}
+    console = Console(verbosity=QUIET)
+    with Registries(folder, reporter=console, environment=environment) as found:
         yield found
 
 

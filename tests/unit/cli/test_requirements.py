@@ -1,6 +1,7 @@
 """What a user of ``kvpack requirements`` sees when the words are wrong; sets are in integration."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 from kvpack.cli.main import main
 from kvpack.cli.outcome import Outcome
 from kvpack.cli.recent import FRESH, keep, recalled
+from kvpack.fetch.pypi import _pip_commands
+from kvpack.fetch.remembered import remember, signature
 from kvpack.tools.store import Store
+from tests.unit.fetch.upstream import refusing
 
 
 @pytest.fixture(autouse=True)
@@ -17,8 +21,12 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KVPACK_STORE", str(tmp_path / "store"))
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # nothing listens there
+    monkeypatch.setenv("PIP_INDEX_URL", f"{refusing()}/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     (tmp_path / "a.in").write_text("nixl==1.4.1\n", encoding="utf-8")
+    said = f":env:.index-url='{refusing()}/simple'"  # as pip says; it takes a third of a second
+    remember(Store(tmp_path / "store"), signature(os.environ, _pip_commands()), said)
     return tmp_path
 
 

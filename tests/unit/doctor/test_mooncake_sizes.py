@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from kvpack.doctor.mooncake import check_config
@@ -13,7 +13,10 @@ from kvpack.doctor.mooncake_programs import owner_of
 from kvpack.doctor.mooncake_rules import load_rules
 from kvpack.doctor.mooncake_sizes import SizeError, Staging, human, parse_client_size, parse_size
 
-FAST = settings(max_examples=60, derandomize=True, deadline=None, database=None)
+FAST = settings(
+    max_examples=60, derandomize=True, deadline=None, database=None,
+    suppress_health_check=list(HealthCheck),  # they measure time
+)  # fmt: skip
 GIB = 1 << 30
 
 

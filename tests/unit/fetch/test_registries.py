@@ -315,6 +315,22 @@ def test_links_lists_a_project_from_declared_places_only(
     assert other.seen == []
 
 
+@pytest.mark.parametrize(("status", "asked"), [(503, 3), (404, 1)])
+def test_links_are_asked_for_again_where_a_failure_may_pass(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, asked: int
+) -> None:
+    monkeypatch.setattr("kvpack.fetch.registries.PAUSES", (0, 0))
+    bad = Reply(status=status)
+    upstream.put("/simple/demo/", bad, bad, page("demo-1.0.tar.gz"))
+    with registries_of(tmp_path, f"global.index-url='{upstream.url}/simple'") as registries:
+        if status == 503:
+            assert [link.filename for link in registries.links("demo")] == ["demo-1.0.tar.gz"]
+        else:
+            with pytest.raises(FetchFailed):
+                registries.links("demo")
+    assert upstream.count("/simple/demo/") == asked
+
+
 def test_links_without_an_index_are_the_declared_ones(tmp_path: Path) -> None:
     (tmp_path / "pip").mkdir()
     (tmp_path / "pip" / "demo-99.0.tar.gz").write_bytes(b"")

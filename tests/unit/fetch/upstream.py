@@ -1,6 +1,8 @@
 """A real HTTP server on the loopback that misbehaves as told, and counts."""
 
+import functools
 import hashlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,6 +77,7 @@ class Upstream:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # five, as it is, cost a client a second when a burst comes
     upstream: Upstream
 
 
@@ -157,6 +160,20 @@ def serving() -> Iterator[Upstream]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@functools.cache
+def refusing() -> str:
+    """The URL of a port that refuses connections.
+
+    It is bound, and nobody listens, for as long as this process lives: a port that was given back
+    may be another server's a moment later.
+    """
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+        one.detach()
+    return f"http://127.0.0.1:{port}"
 
 
 def sha(data: bytes) -> str:

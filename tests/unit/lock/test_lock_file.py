@@ -1,11 +1,23 @@
 """lock/*.toml: one text per lock, and every way in which a text is no lock."""
 
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kvpack.errors import LockInvalid, LockMissing
-from kvpack.lock.file import content_digest, dump, parse, plain, read_lock, seal, write_lock
+from kvpack.lock.file import (
+    content_digest,
+    dump,
+    load_toml,
+    parse,
+    plain,
+    read_lock,
+    seal,
+    write_lock,
+)
 from kvpack.lock.model import Lock
 from tests.unit.catalogues import REPOSITORY, lock_of, recipe_of, text_of
 
@@ -58,6 +70,67 @@ def test_strings_of_every_kind_survive(lock: Lock) -> None:
     changed = seal(lock.model_copy(update={"incomplete": (name,)}))
     assert parse(text_of(changed), PLACE).incomplete == (name,)
     assert "\\u0009" in dump(changed)
+
+
+def answered(read: Callable[[str], Any], text: str) -> object:
+    try:
+        return read(text)
+    except ValueError as error:
+        return repr(error)
+
+
+def test_what_was_dumped_is_not_left_to_tomllib(
+    lock: Lock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = plain(lock)
+    monkeypatch.delattr(tomllib, "loads")
+    assert load_toml(dump(lock)) == expected
+
+
+SMALL = r"""# a comment
+
+schema = 1
+digest = "quote \" backslash \\ { a = 1 }, [[x]] \u0009 \u007f é"
+incomplete = []
+wheels = [
+  { file = "a, b = 1", size = 10, from-recipe = true },
+  { file = "b" },
+]
+
+[[source]]
+version = "1"
+requires = ["a"]
+
+[[source]]
+version = "2"
+requires = [
+  "a",
+  "b",
+]
+
+[[closure]]
+files = ["c"]
+"""
+"""Every form that ``dump`` writes."""
+PIECES = (
+    *('"', "\\", "\\u0000", "\\ud800", "\\n", "\n", "\r", ",", " = ", "[", "]", "{ ", "é", "#"),
+    *(", a = 1", ',"a":1', "null", "-1", "01", "1.5", "[[source]]\n", "a = 1\n", "a = {}\n"),
+)
+
+
+def test_any_other_text_is_read_as_tomllib_reads_it() -> None:
+    """Each line twice, left out, or after the next; and pieces of TOML and of JSON in between."""
+    lines = SMALL.splitlines(keepends=True)
+    edited = [
+        "".join([*lines[:index], *between, *lines[index + 2 :]])
+        for index in range(len(lines) - 1)
+        for one, two in [lines[index : index + 2]]
+        for between in ((one, two), (one, one, two), (two,), (two, one))
+    ]
+    places = range(0, len(SMALL), 3)
+    edited += [SMALL[:place] + piece + SMALL[place:] for place in places for piece in PIECES]
+    for text in edited:
+        assert answered(load_toml, text) == answered(tomllib.loads, text)
 
 
 def test_a_lock_edited_by_hand(lock: Lock) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from kvpack.errors import StorageFailed
-from kvpack.tools.stored import Data, Found, Headers, Objects, Stat, Version
+from kvpack.tools.stored import Data, Found, Headers, Objects, Stat, Version, explained
 
 TRIES = 4
 
@@ -24,6 +24,7 @@ class Faulty:
     :param kill_after: operations that arrive before the process is gone.
     :param between: called once, before the operation with this number or name.
     :param lose: the operation whose first answer is lost.
+    :ivar refused: the numbers of operations that the server refuses, and what it answers.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Faulty:
         self.kill_after = kill_after
         self.between = between
         self.lose = lose
+        self.refused = (range(0), "")
         self.count = 0
         self._seen: Counter[str] = Counter()
         self._guard = threading.Lock()
@@ -60,6 +62,9 @@ class Faulty:
             due[1]()
         if self.kill_after is not None and count > self.kill_after:
             raise Killed
+        if count in self.refused[0]:
+            cause, hint = explained(self.refused[1])
+            raise StorageFailed(f"refused: {what}", cause=cause, hint=hint)
         text = f"{self.seed} {what} {self._seen[what]}".encode()
         return int.from_bytes(hashlib.sha256(text).digest()[:6], "big") / 2**48
 
@@ -79,7 +84,7 @@ class Faulty:
     def create(self, key: str, data: Data, headers: Headers) -> None:
         self._write(f"create {key}", lambda: self.inner.create(key, data, headers))
 
-    def swap(self, key: str, data: bytes, headers: Headers, version: Version) -> None:
+    def swap(self, key: str, data: Data, headers: Headers, version: Version) -> None:
         self._write(f"swap {key}", lambda: self.inner.swap(key, data, headers, version))
 
     def overwrite(self, key: str, data: Data, headers: Headers) -> None:
@@ -92,6 +97,10 @@ class Faulty:
     def get(self, key: str) -> Found | None:
         self._read(f"get {key}")
         return self.inner.get(key)
+
+    def start(self, key: str, size: int) -> Found | None:
+        self._read(f"start {key}")
+        return self.inner.start(key, size)
 
     def chunks(self, key: str) -> Iterator[bytes]:
         self._read(f"chunks {key}")
@@ -120,12 +129,17 @@ class Deaf:
     def __init__(self, inner: Objects) -> None:
         self.inner = inner
         self.name = inner.name
-        self.get, self.chunks, self.range = inner.get, inner.chunks, inner.range
+        self.get, self.start, self.chunks, self.range = (
+            inner.get,
+            inner.start,
+            inner.chunks,
+            inner.range,
+        )
         self.head, self.list, self.delete = inner.head, inner.list, inner.delete
         self.overwrite = inner.overwrite
 
     def create(self, key: str, data: Data, headers: Headers) -> None:
         self.inner.overwrite(key, data, headers)
 
-    def swap(self, key: str, data: bytes, headers: Headers, version: Version) -> None:  # noqa: ARG002
+    def swap(self, key: str, data: Data, headers: Headers, version: Version) -> None:  # noqa: ARG002
         self.inner.overwrite(key, data, headers)

@@ -46,11 +46,31 @@ def operations() -> int:
 OPERATIONS = operations()
 
 
+def steps(count: int) -> pytest.MarkDecorator:
+    """Moments all over a publication, from its first request on.
+
+    Which tests there are is no measurement: workers that count differently refuse the whole run.
+    """
+    moments = [1 + (OPERATIONS - 1) * part // count for part in range(count)]
+    ids = [f"{part}-of-{count}" for part in range(count)]
+    return pytest.mark.parametrize("step", moments, ids=ids)
+
+
 def test_a_publication_needs_a_bounded_number_of_requests() -> None:
     assert OPERATIONS < 120
 
 
-@pytest.mark.parametrize("step", range(0, OPERATIONS, 12))
+def test_an_update_reads_no_page_and_not_what_it_wrote_itself() -> None:
+    """Of a page only the first bytes, which say of which state it is; of listings the old one."""
+    counting = Faulty(started(), 0)
+    go(counting)
+    read = [what.partition(" ")[2] for what in counting._seen if what.startswith("get ")]
+    assert not [key for key in read if key.startswith("stable/")]
+    assert len([key for key in read if key.startswith("lists/")]) == 1
+    assert "start stable/cpu/simple/demo-a/index.html" in counting._seen
+
+
+@steps(8)
 def test_killed_at_any_request(step: int) -> None:
     objects = started()
     assert not attempt(Faulty(objects, step, kill_after=step))
@@ -74,7 +94,23 @@ def test_requests_fail_and_answers_are_lost(seed: int) -> None:
     assert listed(objects) == {A10, B10, A11, C10}
 
 
-@pytest.mark.parametrize("step", range(1, OPERATIONS, 16))
+@pytest.mark.parametrize("code", ["ExpiredToken", "RequestTimeTooSkewed"])
+@steps(4)
+def test_refused_from_any_request_on(step: int, code: str) -> None:
+    """Credentials expire, a clock jumps: the error of the first refusal is what is told."""
+    objects = started()
+    faulty = Faulty(objects, step)
+    faulty.refused = (range(step, 1000), f"403 Forbidden: <Code>{code}<")
+    with pytest.raises(KvpackError) as caught:
+        go(faulty)
+    assert "run the same command again" in caught.value.hint
+    check_legal(objects)
+    go(objects)
+    complete(objects)
+    assert listed(objects) == {A10, B10, A11, C10}
+
+
+@steps(6)
 def test_two_publishers_on_one_channel(step: int) -> None:
     """The second one publishes all of its release in the middle of the first one's."""
     objects = started()
@@ -83,7 +119,7 @@ def test_two_publishers_on_one_channel(step: int) -> None:
     assert listed(objects) == {A10, B10, A11, C10, A12, D10}
 
 
-@pytest.mark.parametrize("step", range(1, OPERATIONS, 16))
+@steps(6)
 def test_the_faster_publisher_loses_nothing_when_the_slower_one_dies(step: int) -> None:
     """Pages are made from the pointer's state alone: a dead publisher cannot leave others' out."""
     objects = started()

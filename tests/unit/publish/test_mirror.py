@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from kvpack.errors import MirrorBehind, StorageFailed
@@ -6,7 +9,8 @@ from kvpack.publish.drift import check_self, sync, verify
 from kvpack.publish.mirror import Source, follow
 from kvpack.publish.release import publish, roll_back
 from kvpack.report import Silent
-from kvpack.tools.stored import Headers, Objects
+from kvpack.tools.folder import FolderObjects
+from kvpack.tools.stored import Data, Headers, Objects
 from tests.unit.publish.faulty import Faulty, Killed
 from tests.unit.publish.made import check_legal, complete, listed, memory, release
 
@@ -27,6 +31,32 @@ def test_a_mirror_is_a_byte_copy() -> None:
     follow(Source(objects, SECOND.data), mirror, "stable")
     assert verify(objects, mirror) == []
     complete(mirror)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_is_large_goes_through_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    """Both when it is new and when it replaces what is damaged; nothing stays behind."""
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    monkeypatch.setattr("kvpack.publish.mirror.SPOOLED", 1)
+    monkeypatch.setattr("kvpack.tools.objects.MAPPED", 1)
+    objects, given = primary(), []
+    mirror = FolderObjects(tmp_path / "mirror") if folder else memory()
+    create = mirror.create
+
+    def seen(key: str, data: Data, headers: Headers) -> None:
+        given.append((key, data))
+        create(key, data, headers)
+
+    monkeypatch.setattr(mirror, "create", seen)
+    follow(Source(objects), mirror, "stable")
+    assert all(isinstance(data, Path) for key, data in given if key.startswith("files/"))
+    mirror.overwrite(WHEEL, b"other", ANY)
+    sync(objects, mirror)
+    assert verify(objects, mirror) == []
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_a_mirror_copies_only_what_it_lacks() -> None:

@@ -148,3 +148,18 @@ def test_only_the_builder_differs_between_two_machines() -> None:
     assert said["internalParameters"]["action-key"] == made.key
     assert said["externalParameters"]["recipe"]["name"] == "demo"
     assert said["externalParameters"]["target"]["glibc"] == "2.36"
+
+
+def test_the_order_of_keys_says_nothing() -> None:
+    """The action that a wheel carries has sorted keys, the one that a build is made by has not."""
+
+    def turned(value: object) -> object:
+        if isinstance(value, dict):
+            return {key: turned(value[key]) for key in reversed(value)}
+        return value
+
+    action = plan().action
+    other = turned(action)
+    assert isinstance(other, dict)
+    assert list(other) != list(action)
+    assert build_definition(other) == build_definition(action)

@@ -1,6 +1,8 @@
 import hashlib
+import mmap
 import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +11,22 @@ import pytest
 
 from kvpack.errors import ObjectConflict, StorageFailed, StorageUnsafe, UsageError
 from kvpack.publish.commit import Channel
-from kvpack.publish.storage import PROBES, compare, guarded, probe, put, stored
+from kvpack.publish.index import Page
+from kvpack.publish.storage import PROBES, compare, guarded, probe, put, put_page, stored
 from kvpack.tools.aws_files import profile
 from kvpack.tools.folder import FolderObjects
-from kvpack.tools.objects import ObstoreObjects, open_objects
-from kvpack.tools.stored import Changed, Exists, Headers, Objects, Stat, Version, explained
+from kvpack.tools.objects import MAPPED, ObstoreObjects, _content, open_objects
+from kvpack.tools.stored import (
+    Changed,
+    Exists,
+    Headers,
+    Objects,
+    Stat,
+    Version,
+    explained,
+    is_final,
+    is_mute,
+)
 from tests.unit.publish.faulty import Deaf
 from tests.unit.publish.made import memory
 
@@ -50,8 +63,23 @@ def test_swap_replaces_only_what_was_read(objects: Objects) -> None:
     assert [(stat.key, stat.size) for stat in objects.list()] == [("a", 1)]
 
 
+def test_the_start_of_an_object(objects: Objects) -> None:
+    objects.create("a", b"0123456789", PLAIN)
+    objects.create("empty", b"", PLAIN)
+    whole, start = objects.get("a"), objects.start("a", 4)
+    assert whole is not None
+    assert start is not None
+    assert start.data == b"0123"
+    assert start.stat == whole.stat
+    for key, data in (("a", b"0123456789"), ("empty", b"")):
+        found = objects.start(key, 100)
+        assert found is not None
+        assert (found.data, found.stat.size) == (data, len(data))
+
+
 def test_absence_is_an_answer(objects: Objects) -> None:
     assert objects.get("x/y") is None
+    assert objects.start("x/y", 4) is None
     assert objects.head("x/y") is None
     assert list(objects.list("x/")) == []
 
@@ -94,6 +122,21 @@ def test_a_folder_leaves_no_scratch(tmp_path: Path) -> None:
         objects.create("a", b"1", PLAIN)
     assert list((tmp_path / ".kvpack" / "tmp").iterdir()) == []
     assert [stat.key for stat in objects.list()] == ["a"]
+
+
+def test_large_files_are_mapped_not_read(tmp_path: Path) -> None:
+    for name, size in (("large", MAPPED), ("small", MAPPED - 1)):
+        with (tmp_path / name).open("wb") as stream:
+            stream.truncate(size)
+    assert isinstance(_content(tmp_path / "large"), mmap.mmap)
+    assert _content(tmp_path / "small") == tmp_path / "small"
+    objects = memory()
+    objects.create("large", tmp_path / "large", PLAIN)
+    with pytest.raises(Exists):
+        objects.create("large", tmp_path / "large", PLAIN)
+    found = objects.head("large")
+    assert found is not None
+    assert found.size == MAPPED
 
 
 # -- the probe ------------------------------------------------------------------------------------
@@ -228,6 +271,16 @@ def test_profiles_of_aws(tmp_path: Path) -> None:
     [
         ("404 Not Found: <Code>NoSuchBucket</Code>", "there is no such bucket"),
         ("403 Forbidden: <Code>ExpiredToken</Code>", "the credentials have expired"),
+        ("400 Bad Request: <Code>InvalidToken</Code><Token-0>secret<", "were not accepted"),
+        (
+            "403: RequestTimeTooSkewed<RequestTime>now</RequestTime><ServerTime>then</ServerTime>",
+            "from the storage's: now here, then there",
+        ),
+        ("403 Forbidden: Request date header too old: 'Fri'", "the clock of this machine"),
+        (
+            "400: <Error><Code>Odd</Code><Message>Why</Message><Token-0>secret</Token-0></Error>",
+            "400: Odd: Why",
+        ),
         ("403 Forbidden: <Code>SignatureDoesNotMatch</Code>", "were not accepted"),
         ("builder error BadScheme", "http://"),
         ("error sending request\n\nDebug source: secret", "error sending request"),
@@ -240,6 +293,21 @@ def test_errors_say_why_and_hide_credentials(text: str, cause: str) -> None:
     assert hint
     assert "secret" not in found
     assert "abc" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "final", "mute"),
+    [
+        ("Error performing HEAD http://h/k in 1.7ms - Server returned … 400 Bad Request: ", 0, 1),
+        ("Error performing HEAD http://h/k in 1.7ms - Server returned … 403 Forbidden: ", 0, 1),
+        ("Error performing HEAD http://h:40312/k in 1.403s - … 503 Slow Down: ", 0, 0),
+        ("Error performing PUT http://h/k in 2ms - … 400 Bad Request: <Code>ExpiredToken<", 1, 0),
+        ("Error performing GET http://h/k in 2ms - … 403 …: <Code>RequestTimeTooSkewed<", 1, 0),
+        ("Error performing PUT http://h/k in 2ms - … 500 Internal Server Error: ", 0, 0),
+    ],
+)
+def test_which_refusals_are_asked_again(text: str, final: int, mute: int) -> None:
+    assert (is_final(text), is_mute(text)) == (bool(final), bool(mute))
 
 
 def test_a_storage_that_is_down_is_told_in_time() -> None:
@@ -264,7 +332,13 @@ def test_a_damaged_pointer_is_told(data: bytes) -> None:
         Channel(objects, "stable").head()
 
 
-def test_what_killed_writers_left_in_a_folder_goes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ahead", [0, 7200])
+def test_what_killed_writers_left_in_a_folder_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    """Only that: what others write now stays, though this machine's clock be two hours ahead."""
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + ahead)
     scratch = tmp_path / ".kvpack" / "tmp"
     scratch.mkdir(parents=True)
     (scratch / "old").write_bytes(b"")
@@ -272,3 +346,21 @@ def test_what_killed_writers_left_in_a_folder_goes(tmp_path: Path) -> None:
     (scratch / "new").write_bytes(b"")
     open_objects(str(tmp_path))
     assert [path.name for path in scratch.iterdir()] == ["new"]
+
+
+# -- pages ----------------------------------------------------------------------------------------
+
+
+def test_a_page_is_only_written_forwards(objects: Objects) -> None:
+    def page(serial: int, more: str = "") -> Page:
+        data = f'<meta name="kvpack-serial" content="{serial}">{more}'.encode()
+        return Page("stable/x.html", "text/html", data)
+
+    assert put_page(objects, page(3), 3)
+    assert not put_page(objects, page(3), 3)
+    assert not put_page(objects, page(2, "older"), 2)
+    assert put_page(objects, page(3, "mended"), 3)
+    assert put_page(objects, page(4), 4)
+    found = objects.get("stable/x.html")
+    assert found is not None
+    assert found.data == page(4).data

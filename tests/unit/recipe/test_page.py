@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from kvpack.recipe.load import find_catalogue, load_recipe
+from kvpack.recipe.catalogue import find_catalogue
+from kvpack.recipe.load import load_recipe
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.page import page
 from tests.unit.catalogues import REPOSITORY, TINY, recipe_of

@@ -7,7 +7,8 @@ import pytest
 from kvpack.doctor.rules import load_rules
 from kvpack.errors import RecipeInvalid
 from kvpack.names import Accelerator
-from kvpack.recipe.load import find_catalogue, load_recipe, parse_recipe
+from kvpack.recipe.catalogue import find_catalogue
+from kvpack.recipe.load import load_recipe, parse_recipe
 from kvpack.recipe.model import Recipe
 from tests.unit.catalogues import REPOSITORY, ROOTS, TINY, Tiny, recipe_of
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from kvpack.errors import CatalogueError, RecipeInvalid
-from kvpack.recipe.load import find_catalogue, load_recipe, parse_recipe
+from kvpack.recipe.catalogue import find_catalogue
+from kvpack.recipe.load import load_recipe, parse_recipe
 from kvpack.recipe.model import EPOCH_MAX, EPOCH_MIN
 from tests.unit.catalogues import REPOSITORY, TINY, Tiny
 
@@ -103,11 +104,11 @@ ONE_FAULT = {
     ),
     "an option that sets nothing": (
         'env = "TINY_MODE"', "",
-        "options.mode", "an option sets one of cmake, meson and env: name one", "",
+        "options.mode", "an option sets one of cmake, meson, configure and env: name one", "",
     ),
     "an option that sets two things": (
         'env = "TINY_MODE"', 'env = "TINY_MODE"\ncmake = "MODE"',
-        "options.mode", "an option sets one of cmake, meson and env: name one", "",
+        "options.mode", "an option sets one of cmake, meson, configure and env: name one", "",
     ),
     "a bad enum": (
         'accelerator = ["cpu", "cuda12"]', 'accelerator = ["cpu", "cuda12", "cuda"]',

@@ -53,7 +53,7 @@ def upstream() -> Iterator[Upstream]:
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Http]:
-    port = Http(HttpSettings(connect=2, read=2), environment={"HOME": "/nonexistent"})
+    port = Http(HttpSettings(connect=60, read=60), environment={"HOME": "/nonexistent"})
     yield port
     port.close()
 

@@ -118,6 +118,19 @@ def test_tar_keeps_execute_bits_times_and_links(
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o755
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_the_umask_decides_no_mode(tmp_path: Path, umask: int) -> None:
+    (tmp_path / "blob").write_bytes(tree())
+    before = os.umask(umask)
+    try:
+        unpack(tmp_path / "blob", tmp_path / "out")
+    finally:
+        os.umask(before)
+    paths = (tmp_path / "out").rglob("*")
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_dir()}
+    assert modes == {0o755}
+
+
 def test_zip_keeps_execute_bits_times_and_links(tmp_path: Path) -> None:
     data = zip_bytes(
         ("p/", b"", 0o40755),

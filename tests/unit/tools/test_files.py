@@ -1,6 +1,7 @@
 """Files are whole or absent, whatever happens; locks die with their process."""
 
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -47,7 +48,7 @@ import sys, pathlib, time
 from kvpack.tools.files import locked
 with locked(pathlib.Path(sys.argv[1])):
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 HALF = """
 import sys, pathlib, time
@@ -56,7 +57,7 @@ with atomic_write(pathlib.Path(sys.argv[1])) as stream:
     stream.write(b"half")
     stream.flush()
     print("ready", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -157,7 +158,23 @@ def test_other_errors_of_the_machine_stay_what_they_are(tmp_path: Path) -> None:
 # -- locks -----------------------------------------------------------------------------------
 
 
-def test_a_lock_keeps_another_process_out_until_it_is_killed(tmp_path: Path) -> None:
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when a thread of this process starts to wait for a lock that another process has."""
+    event, flock = threading.Event(), fcntl.flock
+
+    def told(handle: int, how: int) -> None:
+        if not how & fcntl.LOCK_NB:
+            event.set()
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", told)
+    return event
+
+
+def test_a_lock_keeps_another_process_out_until_it_is_killed(
+    tmp_path: Path, queued: threading.Event
+) -> None:
     path = tmp_path / "locks" / "x"
     entered: list[bool] = []
 
@@ -169,10 +186,10 @@ def test_a_lock_keeps_another_process_out_until_it_is_killed(tmp_path: Path) -> 
         assert is_locked(path)
         thread = threading.Thread(target=enter)
         thread.start()
-        thread.join(0.2)
+        assert queued.wait(60)
         assert entered == []
         kill(process)
-        thread.join(20)
+        thread.join(60)
     assert entered == [True]
     assert not is_locked(path)
 
@@ -197,7 +214,9 @@ def test_a_lock_is_given_back_when_its_holder_fails(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "x")
 
 
-def test_a_lock_file_that_was_replaced_while_waiting_is_opened_again(tmp_path: Path) -> None:
+def test_a_lock_file_that_was_replaced_while_waiting_is_opened_again(
+    tmp_path: Path, queued: threading.Event
+) -> None:
     """Else two processes hold locks on two files of one name."""
     path = tmp_path / "x"
     held = threading.Event()
@@ -206,31 +225,34 @@ def test_a_lock_file_that_was_replaced_while_waiting_is_opened_again(tmp_path: P
     def enter() -> None:
         with locked(path):
             held.set()
-            leave.wait(20)
+            leave.wait(60)
 
     with child(HOLD, path) as process:
         thread = threading.Thread(target=enter)
         thread.start()
-        assert not held.wait(0.2)
+        assert queued.wait(60)
+        assert not held.is_set()
         path.unlink()
         path.touch()
         kill(process)
-        assert held.wait(20)
+        assert held.wait(60)
     assert is_locked(path)  # the file of that name, not the one that is gone
     leave.set()
-    thread.join(20)
+    thread.join(60)
     assert not is_locked(path)
 
 
-def test_a_lock_file_that_was_removed_while_waiting_is_made_again(tmp_path: Path) -> None:
+def test_a_lock_file_that_was_removed_while_waiting_is_made_again(
+    tmp_path: Path, queued: threading.Event
+) -> None:
     path = tmp_path / "x"
     with child(HOLD, path) as process:
         thread = threading.Thread(target=lambda: locked(path).__enter__())
         thread.start()
-        thread.join(0.2)
+        assert queued.wait(60)
         path.unlink()
         kill(process)
-        thread.join(20)
+        thread.join(60)
     assert path.exists()
 
 

@@ -16,7 +16,7 @@ from kvpack.tools.web import (
     inherit_credentials,
     redact,
 )
-from tests.unit.fetch.upstream import Reply, Upstream, serving
+from tests.unit.fetch.upstream import Reply, Upstream, refusing, serving
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def upstream() -> Iterator[Upstream]:
 def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Http]:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    port = Http(HttpSettings(connect=2, read=2), environment={"HOME": str(tmp_path)})
+    port = Http(HttpSettings(connect=60, read=60), environment={"HOME": str(tmp_path)})
     yield port
     port.close()
 
@@ -136,10 +136,8 @@ def test_each_failure_is_one_reason(
 
 
 def test_refused_connection_is_a_lasting_reason(web: Http) -> None:
-    with serving() as gone:
-        url = gone.url
     with pytest.raises(TryFailed, match="no connection") as caught:
-        read(web, f"{url}/f")
+        read(web, f"{refusing()}/f")
     assert not caught.value.transient
 
 
@@ -148,7 +146,7 @@ def test_silence_is_a_time_out(upstream: Upstream) -> None:
 
     release = threading.Event()
     url = upstream.put("/f", Reply(body=b"0123456789", before=release.wait))
-    port = Http(HttpSettings(connect=1, read=0.05), environment={})
+    port = Http(HttpSettings(connect=60, read=0.05), environment={})
     try:
         with pytest.raises(TryFailed, match=r"nothing came for 0\.05 s") as caught:
             read(port, url)

@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from kvpack.errors import DigestMismatch, DiskFull, StoreCorrupt
 from kvpack.tools.files import is_locked
+from kvpack.tools.records import KEPT, RECORDS, Kind
 from kvpack.tools.store import CUT_AFTER, Store, default_store
 
 ABSENT = "0" * 64
@@ -195,7 +197,7 @@ from kvpack.tools.store import Store
 with Store(pathlib.Path(sys.argv[1])).scratch("build") as folder:
     (folder / "file").write_bytes(b"x")
     print(folder.name, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -251,7 +253,7 @@ def test_collect_removes_writes_that_were_cut_long_ago(store: Store) -> None:
 def test_collect_leaves_alone_what_builds_and_tools_call_so(store: Store) -> None:
     """A source may have a file called like a cut write; it is not kvpack's to remove."""
     store.write_record("cells", "x", {})
-    cut = [store.root / kind / ".x.cut.tmp" for kind in ("cells", "blobs")]
+    cut = [store.root / kind / ".x.cut.tmp" for kind in ("blobs", *RECORDS)]
     with store.scratch("build") as folder:
         used = [folder / "source" / ".x.y.tmp", store.root / "tools" / "k" / "lib" / ".x.y.tmp"]
         for path in (*cut, *used):
@@ -259,7 +261,7 @@ def test_collect_leaves_alone_what_builds_and_tools_call_so(store: Store) -> Non
             path.write_bytes(b"half")
             os.utime(path, (time.time() - CUT_AFTER - 1,) * 2)
         assert store.collect([]).entries == len(cut)
-        assert [path.exists() for path in (*cut, *used)] == [False, False, True, True]
+        assert [path.exists() for path in (*cut, *used)] == [*[False] * len(cut), True, True]
 
 
 def test_usage_counts_entries_and_bytes(store: Store) -> None:
@@ -270,6 +272,88 @@ def test_usage_counts_entries_and_bytes(store: Store) -> None:
     assert (found["blobs"].entries, found["blobs"].size) == (2, 8)
     assert found["actions"].entries == 1
     assert (found["tmp"].entries, found["tmp"].size) == (0, 0)
+
+
+def test_usage_knows_every_folder_that_there_is(store: Store) -> None:
+    """Those of all kinds, and what another version of kvpack left."""
+    (store.root / "tools" / "deep").mkdir(parents=True)
+    (store.root / "tools" / "deep" / "file").write_bytes(b"1234")
+    for kind in RECORDS:
+        store.write_record(kind, "a/b", {})
+    store.log_path("x").touch()
+    with store.lock("x"), store.scratch("x"):
+        found = store.usage()
+        assert {name for name, used in found.items() if used.entries} == {
+            *(path.name for path in store.root.iterdir() if path.is_dir())
+        }
+    assert (found["tools"].entries, found["tools"].size) == (1, 4)
+
+
+# -- what gc does with records -----------------------------------------------------------------
+
+
+def test_every_kind_of_record_is_decided() -> None:
+    assert set(RECORDS) == set(get_args(Kind))
+
+
+DAY = 86400
+THERE = sha(b"there")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "days", "stays"),
+    [
+        ("sources", "commit", 0, {THERE}),
+        ("sources", "commit+submodules", 9999, {THERE}),
+        ("changes", "commit", 9999, {THERE}),
+        ("audits", "{}-rules", 0, {THERE}),
+        ("audits", "{}-rules", 9999, {THERE}),
+        ("claims", "{}-rules-address", 89, {THERE, ABSENT}),
+        ("claims", "{}-rules-address", 91, {THERE}),
+        ("facts", "{}-rules", 89, {THERE, ABSENT}),
+        ("facts", "{}-rules", 91, {THERE}),
+        ("proofs", "question", 89, {THERE, ABSENT}),
+        ("proofs", "question", 91, set()),
+        ("pip", "signature", 89, {THERE, ABSENT}),
+        ("pip", "signature", 91, set()),
+        ("outcomes", "question", 0.9, {THERE, ABSENT}),
+        ("outcomes", "question", 1.1, set()),
+        ("circuits", "place", 0.9, {THERE, ABSENT}),
+        ("circuits", "place", 1.1, set()),
+        *((kind, "{}", 9999, {THERE, ABSENT}) for kind, rule in RECORDS.items() if rule is KEPT),
+    ],
+)
+def test_collect_drops_records_that_vouch_for_nothing(
+    store: Store, kind: Kind, name: str, days: float, stays: set[str]
+) -> None:
+    store.add_bytes(b"there")
+    digests = {f"{n}/{name}".format(digest): digest for n, digest in enumerate((THERE, ABSENT))}
+    for one, digest in digests.items():
+        store.write_record(kind, one, {"sha256": digest, "wheel": {"sha256": digest}})
+        os.utime(store.record_path(kind, one), (time.time() - days * DAY,) * 2)
+    found = store.collect([THERE])
+    assert {digests[one] for one, _ in store.records(kind)} == stays
+    assert found.entries == 2 - len(stays)
+
+
+def test_a_record_that_is_read_is_in_use(store: Store) -> None:
+    for name, read in (("used", 1), ("unused", 91)):
+        store.write_record("proofs", name, {})
+        now = time.time()
+        os.utime(store.record_path("proofs", name), (now - read * DAY, now - 400 * DAY))
+    store.collect([])
+    assert [name for name, _ in store.records("proofs")] == ["used"]
+
+
+def test_a_record_goes_with_its_blob(store: Store) -> None:
+    kept, gone = store.add_bytes(b"kept"), store.add_bytes(b"gone")
+    for name, digest in (("k", kept), ("g", gone)):
+        store.write_record("sources", name, {"sha256": digest})
+        store.write_record("audits", f"{digest}-rules", {})
+    store.record_path("sources", "damaged").write_bytes(b'{"sha256": "')
+    assert store.collect([kept]).entries == 4  # the blob, its two records, the damaged one
+    assert [name for name, _ in store.records("sources")] == ["k"]
+    assert [name for name, _ in store.records("audits")] == [f"{kept}-rules"]
 
 
 def test_where_the_store_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""Native libraries: built when a wheel needs them, and their results in the store."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kvpack.cli.context import Context
+
+if TYPE_CHECKING:
+    from kvpack.build.model import BuildPlan, BuiltLibrary
+
+
+def make_library(context: Context, plan: "BuildPlan", cache: Path | None) -> "BuiltLibrary":
+    """The library, from the store if it is there; else built, and those it needs before it."""
+    built = stored_library(context, plan)
+    if built is not None:
+        return built
+    with context.store.lock(f"action-{plan.key}") as waited:
+        if waited:
+            context.console.note(f"{plan.title}: another kvpack was building it")
+        return stored_library(context, plan) or _build(context, plan, cache)
+
+
+def stored_library(context: Context, plan: "BuildPlan") -> "BuiltLibrary | None":
+    """The library of this key, if the store has it."""
+    from kvpack.build.model import BuiltLibrary
+
+    record = context.store.read_record("actions", plan.key) or {}
+    kept = record.get("library")
+    if not kept or not context.store.has(str(kept["sha256"])):
+        return None
+    return BuiltLibrary(
+        plan=plan,
+        sha256=kept["sha256"],
+        size=kept["size"],
+        seconds=record["seconds"],
+        hit=True,
+    )
+
+
+def _build(context: Context, plan: "BuildPlan", cache: Path | None) -> "BuiltLibrary":
+    from kvpack.build.model import BuiltLibrary
+
+    start = time.monotonic()
+    with context.store.scratch("library") as folder:
+        tar, root = library_in(context, plan, (folder, "source"), cache)
+        sha256 = context.store.add_file(tar)
+        seconds, size = time.monotonic() - start, tar.stat().st_size
+    built = BuiltLibrary(plan=plan, sha256=sha256, size=size, seconds=seconds, hit=False)
+    record: dict[str, Any] = {
+        "schema": 1,
+        "key": plan.key,
+        "action": plan.action,
+        "made": int(time.time()),
+        "builder": context.builder_id,
+        "seconds": seconds,
+        "root": root,
+        "library": {"file": built.file, "sha256": sha256, "size": size},
+    }
+    context.store.write_record("actions", plan.key, record)
+    context.store.write_record("cells", plan.cell, {"key": plan.key, "seconds": seconds})
+    return built
+
+
+def library_in(
+    context: Context, plan: "BuildPlan", place: tuple[Path, str], cache: Path | None
+) -> tuple[Path, str]:
+    """Run one build in a scratch folder; returns the canonical tar and the root's digest.
+
+    :param place: scratch folder, and the name of the source's folder inside the container.
+    """
+    from kvpack.build.library import build_library, lay_out
+    from kvpack.build.model import Workshop
+    from kvpack.cli.sources import unpack_source
+    from kvpack.cli.supply import build_parts, supply
+    from kvpack.cli.workshop import check_machine, ready_root
+
+    folder, source_folder = place
+    check_machine(context, plan)
+    supply(context, build_parts(plan))
+    below = [make_library(context, one, cache) for one in plan.libraries]
+    engine, image, root = ready_root(context, plan.inputs, below)
+    shop = Workshop(image=image, folder=folder, source_folder=source_folder, compiler_cache=cache)
+    catalogue, locked = context.catalogue, plan.inputs.source
+    with context.console.step(f"Preparing {locked.file}"):
+        source = lay_out(
+            plan, shop, context.store.check, lambda f: catalogue.patch_path(plan.recipe.name, f)
+        )
+        unpack_source(context.store.check(locked.sha256), source, locked.file)
+    log = context.store.log_path(plan.key)
+    return build_library(plan, shop, engine, log=log, reporter=context.console), root
