@@ -81,6 +81,8 @@ def run(args: Args, context: Context) -> int:
     check_channel(args.channel, prepared.release)
     for name in prepared.passed_over:
         context.console.note(f"not published: {name} (its key is none of the promised targets')")
+    for text in prepared.terms:
+        context.console.warn(text)
     objects = open_storage(args.to, context, single_writer=args.single_writer)
     done = publish(prepared, Channel(objects, args.channel), context.console)
     source = Source(objects, prepared.data)

@@ -33,6 +33,9 @@ class Prepared:
     """Path in the storage -> bytes, for every object of the release."""
     passed_over: tuple[str, ...] = ()
     """Wheels of the folder that are none of its targets, of older keys for instance."""
+    terms: tuple[str, ...] = ()
+    """Wheels under terms that no list of licences has, as their audits tell them: to be read
+    before they are published."""
 
 
 @dataclass
@@ -42,6 +45,7 @@ class _Found:
     faults: list[Fault] = field(default_factory=list)
     missing: set[str] = field(default_factory=set)
     """Titles of targets."""
+    terms: list[str] = field(default_factory=list)
 
 
 def gather(
@@ -75,7 +79,9 @@ def gather(
     )
     known = {plan.key for plan in plans}
     others = tuple(sorted(r.facts.filename for key, r in reports.items() if key not in known))
-    return Prepared(release=release.sealed(""), data=found.data, passed_over=others)
+    return Prepared(
+        release=release.sealed(""), data=found.data, passed_over=others, terms=tuple(found.terms)
+    )
 
 
 def _selectors(plan: BuildPlan) -> str:
@@ -122,6 +128,8 @@ def _take(plan: BuildPlan, report: AuditReport | None, folder: Path, found: _Fou
             Fault(place=str(path), message=one, hint="build it again") for one in wrong
         ]
         return
+    told = [one for one in report.findings if one.check == "licence"]
+    found.terms += [f"{facts.filename}: {one.message}" for one in told]
     given: dict[str, Data] = {"metadata": _metadata(path)}
     for kind, suffix in EVIDENCE.items():
         beside = path.with_name(path.name + suffix)

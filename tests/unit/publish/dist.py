@@ -19,14 +19,17 @@ def plans_of(root: Path, store: Path, *recipes: str) -> list[BuildPlan]:
     return plans(Context(options, Console()), Selected(recipes=list(recipes)))
 
 
-def deliver(plan: BuildPlan, folder: Path, *, content: str = "") -> Path:
-    """Write a wheel of a plan, really audited, with its evidence."""
+def deliver(plan: BuildPlan, folder: Path, *, content: str = "", more: str = "") -> Path:
+    """Write a wheel of a plan, really audited, with its evidence.
+
+    :param more: one more member of it.
+    """
     target = plan.inputs.target
     tag = f"{target.python_tag}-{target.python_tag}-{target.platform_tag}"
     files = {
         f"{plan.recipe.distribution.owns[0]}/__init__.py": content,
         "@info/kvpack/key": plan.key,
-    }
+    } | ({more: "text"} if more else {})
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{plan.distribution.replace('-', '_')}-{plan.version}-{tag}.whl"
     path.write_bytes(packed(plan.distribution, plan.version, files, ("false", tag)))

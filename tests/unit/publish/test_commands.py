@@ -55,6 +55,18 @@ def test_a_target_without_a_wheel_stops_everything(place: Place) -> None:
     assert publish(place, *SELECTED[1:], "--json").json["release"]["partial"] is False
 
 
+def test_terms_of_their_own_are_told_before_anything_is_written(place: Place) -> None:
+    """As nixl 1.4 and newer have them."""
+    plans = plans_of(place.root, place.store.root, "tiny")
+    text = "@info/licenses/NVIDIA-proprietary-LICENSE.txt"
+    wheels = [deliver(plan, place.root / "dist", more=text) for plan in plans[:1]]
+    wheels += [deliver(plan, place.root / "dist") for plan in plans[1:]]
+    err = publish(place).err
+    assert err.count("NVIDIA-proprietary-LICENSE.txt; texts:") == 1
+    assert f"warning: {wheels[0].name}: it is under terms of its own" in err
+    assert err.index("of its own") < err.index("Writing")
+
+
 def test_an_empty_folder_is_no_release(place: Place) -> None:
     (place.root / "dist").mkdir()
     assert publish(place, "--allow-partial").code == 82
