@@ -14,8 +14,8 @@ from kvpack.base import Name, Value
 from kvpack.recipe.steps import Limited
 from kvpack.recipe.versions import WheelVersion
 
-TAKEN = ("clang", "python", "rh")
-"""Folders of ``/opt`` that builder roots have: Pythons, and the compilers of PyPA's images."""
+TAKEN = ("clang", "kvpack", "python", "rh")
+"""Folders of ``/opt`` that builder roots have: Pythons, tools, the compilers of PyPA's images."""
 
 
 def _free(prefix: str) -> str:
