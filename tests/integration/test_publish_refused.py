@@ -163,6 +163,10 @@ def test_two_hundred_runs_that_are_refused_in_the_middle(code: str) -> None:
     assert refusals > 150
 
 
+RUNS = int(os.environ.get("KVPACK_FAULT_RUNS", "20"))
+"""Through the proxy, of each fault; more by hand."""
+
+
 # -- through a proxy, to a server -----------------------------------------------------------------
 
 
@@ -190,10 +194,10 @@ def test_credentials_that_expire_mid_way(strict: Strict, tmp_path: Path) -> None
     prefix = f"s3://wheels/{tmp_path.name}"
     with ThreadPoolExecutor(8) as pool:
         errors = list(
-            pool.map(lambda seed: expires(strict, f"{prefix}/{seed}", tmp_path, seed), range(24))
+            pool.map(lambda seed: expires(strict, f"{prefix}/{seed}", tmp_path, seed), range(RUNS))
         )
     told = [error for error in errors if error is not None]
-    assert len(told) > 6
+    assert len(told) > RUNS // 4
     for error in told:
         assert error.cause == "the credentials have expired"
         assert error.hint.startswith("renew them, then run the same command again")
@@ -244,8 +248,10 @@ def test_a_clock_that_jumps_mid_way(strict: Strict, tmp_path: Path) -> None:
         "clock_jumps(int(port), prefix, pathlib.Path(folder), range(int(start), int(stop)))\n"
     )
 
+    half = RUNS // 2
+
     def driven(start: int) -> list[list[Any]]:
-        folder, seeds = tmp_path / str(start), range(start, start + 8)
+        folder, seeds = tmp_path / str(start), range(start, start + half)
         folder.mkdir()
         set_clock(folder / "clock", 0)
         for seed in seeds:
@@ -260,12 +266,13 @@ def test_a_clock_that_jumps_mid_way(strict: Strict, tmp_path: Path) -> None:
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     with ThreadPoolExecutor(2) as pool:
-        runs = [run for group in pool.map(driven, (0, 8)) for run in group]
-    assert [seed for seed, *_ in runs] == list(range(16))
-    late = [run for run in runs if run[2] == 0]  # the jump came after the last request
-    assert len(late) < 4
-    for seed, jump, apart, said in runs:
-        assert apart in {0, jump}
+        runs = [run for group in pool.map(driven, (0, half)) for run in group]
+    assert [seed for seed, *_ in runs] == list(range(2 * half))
+    late = 0
+    for seed, jump, moved, said in runs:
+        apart = min((0, jump), key=lambda one: abs(moved - one))  # used at once
+        assert abs(moved - apart) < 60, "no jump that was asked for"
+        late += apart == 0  # it came after the last request
         assert (said is not None) == (abs(apart) > SKEW), said
         assert said is None or told_of_the_clock(said), said
         straight = bucket(strict.upstream, f"{prefix}/{seed}", tmp_path)
@@ -273,6 +280,7 @@ def test_a_clock_that_jumps_mid_way(strict: Strict, tmp_path: Path) -> None:
         go(bucket(strict.port, f"{prefix}/{seed}", tmp_path), SECOND)
         complete(straight)
         assert listed(straight) == OLD | NEW, seed
+    assert late < half
 
 
 def told_of_the_clock(said: dict[str, Any]) -> bool:
