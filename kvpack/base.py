@@ -153,6 +153,7 @@ _PATTERN_HINTS = {
     names.SHA256_PATTERN: "a sha256 is 64 lower-case hexadecimal digits",
     names.COMMIT_PATTERN: "a commit is 40 lower-case hexadecimal digits: a short one is ambiguous",
     names.GLIBC_PATTERN: 'a glibc floor is written as "2.39", in quotes',
+    names.PREFIX_PATTERN: "a native library lies in a folder of its own right below /opt: /opt/ucx",
     names.PYTHON_PATTERN: 'a Python version is written as "3.11", in quotes',
     names.NAME_PATTERN: "lower-case letters and digits, words joined by single hyphens",
 }

@@ -18,6 +18,8 @@ PythonVersion = NewType("PythonVersion", str)
 """A CPython feature version, ``3.11``."""
 
 SHA256_PATTERN = r"^[0-9a-f]{64}$"
+PREFIX_PATTERN = r"^/opt/[A-Za-z0-9][A-Za-z0-9_.+-]*$"
+"""The folder of a native library."""
 GLIBC_PATTERN = r"^2\.[1-9][0-9]?$"
 PYTHON_PATTERN = r"^3\.[1-9][0-9]?$"
 COMMIT_PATTERN = r"^[0-9a-f]{40}$"

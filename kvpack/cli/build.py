@@ -157,14 +157,17 @@ def _answer(
             ]
         )
     if rows_shown:
-        console.table(["wheel", "size", "sha256", "key", "audit", "how"], rows_shown)
+        libraries = any(item.audit is None for item in done)
+        console.table(
+            ["file" if libraries else "wheel", "size", "sha256", "key", "audit", "how"], rows_shown
+        )
     for plan, error in failed:
         console.print(f"failed: {plan.title} ({type(error).__name__})")
 
 
 def _passed(item: "Delivered") -> str:
     if item.audit is None:
-        return "native library: none"
+        return "none (native library)"
     warnings = item.audit["counts"]["warning"]
     return f"passed, {warnings} warning{'s' if warnings > 1 else ''}" if warnings else "passed"
 

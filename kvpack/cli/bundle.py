@@ -98,7 +98,8 @@ def _make(args: BundleArgs, context: Context) -> int:
         return 0
     console = context.console
     console.print(
-        f"{args.output}: {len(wheels)} wheels, {len(manifest.members)} members, {human_size(size)}"
+        f"{args.output}: {len(wheels)} wheel{'' if len(wheels) == 1 else 's'}, "
+        f"{len(manifest.members)} members, {human_size(size)}"
     )
     console.print(f"manifest sha256 {digest}: give it to the site by another way")
     for one in found.left_out:

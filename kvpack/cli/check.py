@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: Args, context: Context) -> int:
     """Check each recipe; the exit code is that of the first fault."""
     from kvpack.cli.planning import read_checked_lock
+    from kvpack.cli.uses import check_libraries
     from kvpack.recipe.load import load_recipe
 
     context.registries.config()  # kvpack.toml has faults of its own
@@ -24,6 +25,7 @@ def run(args: Args, context: Context) -> int:
     for name in context.recipe_names(args.recipes):
         try:
             recipe = load_recipe(context.catalogue, name)
+            check_libraries(context, recipe)
             lock = read_checked_lock(context, recipe)
         except KvpackError as error:
             found.append({"recipe": name, "valid": False, **error.as_json()})

@@ -42,8 +42,8 @@ class Context:
     """Builder roots that were found to run in this process, by lock slice: probed once."""
     library_locks: "dict[str, Slicer]" = field(default_factory=dict)
     """Locks of native libraries that were read in this process, by recipe."""
-    asked: set[tuple[str, str]] = field(default_factory=set)
-    """Recipes and versions whose unpinned source was asked for."""
+    asked: set[tuple[str, str, str]] = field(default_factory=set)
+    """Recipes, versions and accelerators whose unpinned sources were asked for."""
     supplied: dict[str, str] = field(default_factory=dict)
     """From ``--source``: a recipe's name, or ``recipe/submodule-path``, to the URL that counts."""
     builder_id: str | None = None

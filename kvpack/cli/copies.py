@@ -173,7 +173,10 @@ def _as_url(place: str) -> str:
     if not mark:
         path = Path(place).absolute()
         if not path.is_dir():
-            raise UsageError(f"--from {place}: there is no such folder", hint="or name a URL")
+            raise UsageError(
+                f"--from {place}: there is no such folder",
+                hint="name the folder that kvpack publish --to wrote, or a URL (https://…, s3://…)",
+            )
         return path.as_uri()
     known = ("http", "https", "file", "s3", "gs", "az")
     if scheme not in known or not rest.strip("/"):

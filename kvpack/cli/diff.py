@@ -1,7 +1,8 @@
 """What changed between two lock files, and which targets that rebuilds.
 
 A and B are lock files (or the name of a recipe for its lock in the catalogue). With one argument
-that is a recipe, its lock as committed (git) is compared with the file that is there.
+that is a recipe, its lock as committed (git) is compared with the file that is there. Of a native
+library, the targets of the recipes that build with it are listed too.
 """
 
 import argparse
@@ -32,15 +33,20 @@ def run(args: Args, context: Context) -> int:
     from kvpack.lock.diff import differences
 
     if args.b is None:
+        if args.a.endswith(".toml"):
+            raise UsageError(
+                f"{args.a} is one lock file, and there is no other to compare it with",
+                hint="kvpack diff OLD NEW; or name the recipe, to compare with the last commit",
+            )
         old, new = _committed(args.a, context), _read(args.a, context)
     else:
         old, new = _read(args.a, context), _read(args.b, context)
     changes = differences(old, new)
-    rebuilt = _rebuilt(old, new, context) if changes else []
+    rebuilt, unknown = _rebuilt(old, new, context) if changes else ([], {})
     console = context.console
     if console.as_json:
         rows = [change.as_json() for change in changes]
-        console.answer("diff", {"changes": rows, "rebuilds": rebuilt})
+        console.answer("diff", {"changes": rows, "rebuilds": rebuilt, "unknown": unknown})
         return 0
     for change in changes:
         console.print(change.line())
@@ -51,6 +57,8 @@ def run(args: Args, context: Context) -> int:
     console.print(f"rebuilds {len(rebuilt)} target(s)" + (":" if rebuilt else ""))
     for row in rebuilt:
         console.print(f"  {row['target']}  {row['because']}")
+    for name, why in unknown.items():
+        console.print(f"not known of {name}: {why}")
     return 0
 
 
@@ -86,19 +94,52 @@ def _committed(name: str, context: Context) -> "Lock":
     return parse(result.output.encode(), f"HEAD:lock/{name}.toml")
 
 
-def _rebuilt(old: "Lock", new: "Lock", context: Context) -> list[dict[str, Any]]:
-    """Targets of the recipe, as it is now, whose key differs under the two locks."""
-    from kvpack.build.key import first_difference
+def _rebuilt(
+    old: "Lock", new: "Lock", context: Context
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Targets whose key differs under the two locks: of the recipe and of those built with it.
+
+    Also the recipes of which that cannot be said, and why.
+    """
+    from kvpack.cli.planning import read_checked_lock
+    from kvpack.cli.uses import users
     from kvpack.lock.check import Slicer
-    from kvpack.recipe.expand import matrix
     from kvpack.recipe.load import load_recipe
 
     recipe = load_recipe(context.catalogue, new.recipe)
-    slicers = [Slicer(recipe, lock) for lock in (old, new)]
+    libraries = [Slicer(recipe, lock) for lock in (old, new)]
+    found = _changed(context, recipe, libraries, libraries)
+    named, unknown = users(context, recipe.name) if recipe.library else ([], {})
+    for name in named:
+        user = load_recipe(context.catalogue, name)
+        try:
+            slicer = Slicer(user, read_checked_lock(context, user))
+        except KvpackError as error:
+            unknown[name] = error.what
+            continue
+        found += _changed(context, user, [slicer, slicer], libraries)
+    return found, unknown
+
+
+def _changed(
+    context: Context, recipe: "Recipe", own: "list[Slicer]", libraries: "list[Slicer]"
+) -> list[dict[str, Any]]:
+    """Targets of one recipe whose key differs.
+
+    :param own: its lock before and after.
+    :param libraries: the lock of the recipe that was named, before and after.
+    """
+    from kvpack.build.key import first_difference
+    from kvpack.recipe.expand import matrix
+
     found = []
     for version in recipe.versions:
         for target in matrix(recipe, context.roots, version):
-            before, after = (_action(context, recipe, slicer, target) for slicer in slicers)
+            actions = []
+            for slicer, library in zip(own, libraries, strict=True):
+                context.library_locks[library.recipe.name] = library
+                actions.append(_action(context, recipe, slicer, target))
+            before, after = actions
             if after is None or before == after:
                 continue
             because = first_difference(before, after) if before else "not in the first lock"

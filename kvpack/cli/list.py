@@ -12,6 +12,8 @@ from pathlib import Path
 from kvpack.cli.context import Context, Options
 from kvpack.errors import RecipeInvalid
 
+AXES = ("python", "glibc", "arch", "accelerator")
+
 
 class Args(Options):
     page: Path | None = None
@@ -34,17 +36,14 @@ def run(args: Args, context: Context) -> int:
         try:
             recipe = load_recipe(context.catalogue, name)
         except RecipeInvalid as error:
-            rows.append([name, "invalid", f"{len(error.faults)} fault(s): kvpack check {name}"])
+            count = f"{len(error.faults)} fault{'' if len(error.faults) == 1 else 's'}"
+            rows.append([name, "invalid", *[""] * len(AXES), f"{count}: kvpack check {name}"])
             found.append({"name": name, "faults": len(error.faults)})
             broken = broken or error
             continue
         targets = recipe.targets
-        axes = " ".join(
-            "/".join(str(value) for value in getattr(targets, axis))
-            for axis in ("python", "glibc", "arch", "accelerator")
-            if getattr(targets, axis)
-        )
-        rows.append([name, recipe.default_version, axes, recipe.summary])
+        axes = [", ".join(str(value) for value in getattr(targets, axis)) or "-" for axis in AXES]
+        rows.append([name, recipe.default_version, *axes, recipe.summary])
         found.append(
             {
                 "name": name,
@@ -57,9 +56,7 @@ def run(args: Args, context: Context) -> int:
     if context.console.as_json:
         context.console.answer("list", {"recipes": found})
     else:
-        context.console.table(
-            ["recipe", "version", "python glibc arch accelerator", "summary"], rows
-        )
+        context.console.table(["recipe", "version", *AXES, "summary"], rows)
     return broken.exit_code if broken else 0
 
 

@@ -7,11 +7,17 @@ and --strict makes that an error.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from kvpack.cli.context import Context, Options
 from kvpack.cli.sources import add_source_options, supplied
 from kvpack.errors import KvpackError, LockMissing, UsageError
+
+if TYPE_CHECKING:
+    from kvpack.lock.diff import Change
+    from kvpack.lock.model import Lock
 
 
 class Args(Options):
@@ -123,10 +129,8 @@ def _lock(name: str, upgrade: str | None, context: Context) -> dict[str, object]
     written = write_lock(path, new)
     if not console.as_json:
         console.print(f"{place} {'written' if written else 'is current'}")
-        for change in changes[:40]:
-            console.print(f"  {change.line()}")
-        if len(changes) > 40:  # noqa: PLR2004  # what fits a screen
-            console.print(f"  … and {len(changes) - 40} more (kvpack diff)")
+        for line in _change_lines(name, old, changes):
+            console.print(f"  {line}")
         for reason in new.incomplete:
             console.print(f"  incomplete: {reason}")
     return {
@@ -136,3 +140,15 @@ def _lock(name: str, upgrade: str | None, context: Context) -> dict[str, object]
         "changes": [change.as_json() for change in changes],
         "incomplete": list(new.incomplete),
     }
+
+
+def _change_lines(name: str, old: "Lock | None", changes: "Sequence[Change]") -> Iterator[str]:
+    """What changed; of a first lock only how much of each kind: all of it is new."""
+    if old is None:
+        kinds = Counter(change.kind for change in changes)
+        yield "new: " + ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        return
+    for change in changes[:40]:
+        yield change.line()
+    if len(changes) > 40:  # noqa: PLR2004  # what fits a screen
+        yield f"… and {len(changes) - 40} more (kvpack diff {name})"

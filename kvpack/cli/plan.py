@@ -118,13 +118,14 @@ def _whole(args: Args, context: Context) -> tuple[list[dict[str, Any]], list[str
     from kvpack.cli.planning import complete, library_names, read_checked_lock
     from kvpack.cli.select import selection
     from kvpack.lock.check import Slicer
-    from kvpack.recipe.expand import choose_version, matrix
+    from kvpack.recipe.expand import check_offered, choose_version, matrix
     from kvpack.recipe.load import load_recipe
 
     chosen = selection(args)
     found, incomplete = [], []
     for name in args.recipes:
         recipe = load_recipe(context.catalogue, name)
+        check_offered(recipe, chosen)
         slicer = Slicer(recipe, read_checked_lock(context, recipe))
         wanted = [choose_version(recipe, args.version)]
         targets = [

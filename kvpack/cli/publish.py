@@ -107,7 +107,9 @@ def prepare(args: Args, context: Context) -> "Prepared":
     names = dict.fromkeys(plan.recipe.name for plan in found)
     locks = {name: context.catalogue.lock_path(name).read_bytes() for name in names}
     sign_wheels(context, args, (found, args.dist), _published(args, context))
-    with context.console.step(f"Checking {len(found)} targets in {args.dist}"):
+    with context.console.step(
+        f"Checking {len(found)} target{'' if len(found) == 1 else 's'} in {args.dist}"
+    ):
         return gather(found, args.dist, locks, allow_partial=args.allow_partial)
 
 

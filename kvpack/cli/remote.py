@@ -105,6 +105,8 @@ class Online:
         registry = self._registries.pypi()
         index = uv.Index(url=registry.index, cert=registry.settings.cert)
         where = f"{question.environment.python} {question.environment.arch or 'any'}"
+        if not question.requires:
+            return ()
         names = ", ".join(re.split(r"[<>=!~\[; ]", text)[0] for text in question.requires)
         with self._reporter.step(
             f"Resolving {textwrap.shorten(names, 60, placeholder=' …')} ({where})"

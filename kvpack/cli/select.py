@@ -190,11 +190,14 @@ def _ask_pending(context: Context, slicer: "Slicer", target: "Target") -> None:
     """Ask for the sources that the locks of a target and of its libraries could not name."""
     from kvpack.cli.planning import uses
 
-    if (slicer.recipe.name, target.version) in context.asked:
+    name, version = slicer.recipe.name, target.version
+    if (name, version, target.accelerator) in context.asked:
         return
-    context.asked.add((slicer.recipe.name, target.version))
-    if slicer.pending(target.version):
-        ask_pending(context, slicer.recipe, target.version)
+    first = not any(one[:2] == (name, version) for one in context.asked)
+    # A library may be limited to one accelerator: its users are walked once for each.
+    context.asked.add((name, version, target.accelerator))
+    if first and slicer.pending(version):
+        ask_pending(context, slicer.recipe, version)
     for below, wanted in uses(context, slicer.recipe, target):
         _ask_pending(context, below, wanted)
 

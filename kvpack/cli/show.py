@@ -4,7 +4,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context, Options
-from kvpack.errors import KvpackError
+from kvpack.errors import KvpackError, TargetUnavailable
+from kvpack.names import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
 
 class Args(Options):
     recipe: str
+    requirements: str | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="name of a recipe")
+    parser.add_argument(
+        "--requirements",
+        metavar="NAME",
+        help="print the lines of [requirements.NAME] alone, for an intent file",
+    )
 
 
 def run(args: Args, context: Context) -> int:
@@ -26,6 +33,8 @@ def run(args: Args, context: Context) -> int:
     from kvpack.recipe.load import load_recipe
 
     recipe = load_recipe(context.catalogue, args.recipe)
+    if args.requirements is not None:
+        return _requirements(context, recipe, args.requirements)
     targets = matrix(recipe, context.roots, recipe.default_version)
     locked = _locked(context, recipe)
     console = context.console
@@ -39,17 +48,7 @@ def run(args: Args, context: Context) -> int:
             },
         )
         return 0
-    console.print(f"{recipe.name} {recipe.default_version}: {recipe.summary} ({recipe.license})")
-    others = [version for version in recipe.versions if version != recipe.default_version]
-    if others:
-        console.print(f"other versions: {', '.join(others)}")
-    if recipe.homepage:
-        console.print(recipe.homepage)
-    if recipe.library is not None:
-        console.print(f"a native library, at {recipe.library.prefix} of the roots that need it")
-    for use in recipe.build.libraries:
-        when = f" ({use.when})" if use.when else ""
-        console.print(f"built with the native library {use.name} {use.version}{when}")
+    _head(context, recipe)
     console.print()
     first = 0 if recipe.library is None else 1  # a native library has no Python
     console.table(
@@ -74,6 +73,46 @@ def run(args: Args, context: Context) -> int:
     console.print("lock: " + locked["state"])
     for line in locked.get("incomplete", []):
         console.print(f"  incomplete: {line}")
+    return 0
+
+
+def _head(context: Context, recipe: "Recipe") -> None:
+    """What it is, and the native libraries that it is built with."""
+    console = context.console
+    console.print(f"{recipe.name} {recipe.default_version}: {recipe.summary} ({recipe.license})")
+    others = [version for version in recipe.versions if version != recipe.default_version]
+    if others:
+        console.print(f"other versions: {', '.join(others)}")
+    if recipe.homepage:
+        console.print(recipe.homepage)
+    if recipe.library is not None:
+        console.print(f"a native library, at {recipe.library.prefix} of the roots that need it")
+    for use in recipe.build.libraries:
+        when = f" ({use.when})" if use.when else ""
+        console.print(f"built with the native library {use.name} {use.version}{when}")
+
+
+def _requirements(context: Context, recipe: "Recipe", name: str) -> int:
+    """Print what one use of the package needs beside it, as lines of an intent.
+
+    :raises TargetUnavailable: if the recipe names no such use.
+    """
+    if name not in recipe.requirements:
+        raise TargetUnavailable(
+            f"recipe {recipe.name} has no requirements {name!r}",
+            cause=did_you_mean(name, recipe.requirements)
+            if recipe.requirements
+            else "it has no [requirements]",
+            hint=f"kvpack show {recipe.name}; or add [requirements.{name}] to its recipe",
+        )
+    group, console = recipe.requirements[name], context.console
+    if console.as_json:
+        found = {"recipe": recipe.name, "name": name, **group.as_json()}
+        console.answer("show-requirements", found)
+        return 0
+    console.print(f"# {recipe.name} {name}: {group.summary}")
+    for line in group.requires:
+        console.print(line)
     return 0
 
 

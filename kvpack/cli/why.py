@@ -44,6 +44,8 @@ def run(args: Args, context: Context) -> int:
 
 
 def _print(row: dict[str, Any], context: Context) -> None:
+    from kvpack.build.key import difference_lines
+
     console = context.console
     console.print(f"{row['target']}  key {row['key'][:12]}")
     if row["state"] == "hit":
@@ -54,4 +56,6 @@ def _print(row: dict[str, Any], context: Context) -> None:
         return
     console.print(f"  must be built: {row['because']}")
     for change in row["differs"]:
-        console.print(f"    {change['input']}: {change['before']} -> {change['after']}")
+        console.print(f"    {change['input']}:")
+        for line in difference_lines(change["before"], change["after"]):
+            console.print(f"      {line}")

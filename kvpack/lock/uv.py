@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name
 
-from kvpack.errors import FetchFailed, ResolutionFailed
+from kvpack.errors import FetchFailed, KvpackError, ResolutionFailed
 from kvpack.lock.model import LockedWheel
 from kvpack.names import Arch
 from kvpack.report import Reporter
@@ -80,6 +80,7 @@ def resolve(question: Question, index: Index, reporter: Reporter) -> tuple[Locke
 
     :raises ResolutionFailed: with uv's own explanation.
     :raises FetchFailed: if the index does not answer.
+    :raises ToolFailed: if uv cannot use its cache; DiskFull, if there is no space for it.
     """
     with tempfile.TemporaryDirectory(prefix="kvpack-") as folder:
         output = Path(folder) / "pylock.kvpack.toml"
@@ -176,8 +177,10 @@ def _locked(package: dict[str, Any], wheel: dict[str, Any]) -> LockedWheel:
     )
 
 
-def _no_solution(question: Question, errors: str) -> ResolutionFailed | FetchFailed:
+def _no_solution(question: Question, errors: str) -> KvpackError:
     environment = question.environment
+    if fault := uv.local_fault(errors):
+        return fault
     if uv.is_unanswered(errors):
         return FetchFailed(
             "the index that versions come from does not answer",

@@ -101,6 +101,16 @@ def _pythons(recipe: Recipe, selection: Selection) -> tuple[str, ...]:
     return ("",)
 
 
+def check_offered(recipe: Recipe, selection: Selection) -> None:
+    """For those who narrow the matrix: what was selected by name is never dropped (promise 7).
+
+    :raises TargetUnavailable: if a selected value is not offered.
+    """
+    for axis in ("glibc", "arch", "accelerator"):
+        _axis(recipe, axis, getattr(selection, axis), ())
+    _pythons(recipe, selection)
+
+
 def matrix(recipe: Recipe, roots: Roots, version: str) -> tuple[Target, ...]:
     """Every target that the recipe offers in a version."""
     targets = recipe.targets

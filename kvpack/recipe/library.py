@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from kvpack.base import Name, Value
+from kvpack.names import PREFIX_PATTERN
 from kvpack.recipe.steps import Limited
 from kvpack.recipe.versions import WheelVersion
 
@@ -27,9 +28,7 @@ def _free(prefix: str) -> str:
 class Library(Value):
     """Where a native library lies."""
 
-    prefix: Annotated[
-        str, Field(pattern=r"^/opt/[A-Za-z0-9][A-Za-z0-9_.+-]*$"), AfterValidator(_free)
-    ]
+    prefix: Annotated[str, Field(pattern=PREFIX_PATTERN), AfterValidator(_free)]
     """The folder that its steps install into; ``$PREFIX`` in them. A folder of its own below
     ``/opt``, so that libraries cannot write over each other or over the root."""
 

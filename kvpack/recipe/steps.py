@@ -76,7 +76,7 @@ def unreached(
     if not values or not called:
         return ""
     if not re.search(rf"\$\{{?{variable}\b", text):
-        return f"build.steps run {tool} without ${variable}: {', '.join(values)} would be ignored"
+        return f"no step hands {tool} ${variable}: {', '.join(values)} would be ignored"
     for name, possible in values.items():
         for value in possible:
             # The shell splits and expands what the variable holds.

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from kvpack.base import Text, Value
-from kvpack.errors import FetchFailed, ResolutionFailed
+from kvpack.errors import FetchFailed, KvpackError, ResolutionFailed
 from kvpack.names import normalize
 from kvpack.report import Reporter
 from kvpack.resolve.choose import Ask
@@ -58,6 +58,7 @@ def solve(
 
     :raises ResolutionFailed: with uv's own chain of reasons.
     :raises FetchFailed: if an index does not answer.
+    :raises ToolFailed: if uv cannot use its cache; DiskFull, if there is no space for it.
     """
     with tempfile.TemporaryDirectory(prefix="kvpack-") as name:
         folder = Path(name)
@@ -123,7 +124,9 @@ def _file(wheel: dict[str, Any]) -> str:
     return str(named)
 
 
-def _no_solution(ask: Ask, environment: Environment, errors: str) -> ResolutionFailed | FetchFailed:
+def _no_solution(ask: Ask, environment: Environment, errors: str) -> KvpackError:
+    if fault := uv.local_fault(errors):
+        return fault
     said = uv.said(errors)
     if uv.is_unanswered(errors):
         return FetchFailed(

@@ -251,7 +251,10 @@ def _pem(path: Path) -> bytes:
         with path.open("rb") as stream:
             data = stream.read(PEM_LIMIT)
     except OSError as error:
-        raise SigningFailed(f"{path} cannot be read: {error.strerror}") from None
+        raise SigningFailed(
+            f"{path} cannot be read: {error.strerror}",
+            hint="name a PEM file; docs/howto-provenance.md shows how to make a pair of keys",
+        ) from None
     return data
 
 

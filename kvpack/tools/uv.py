@@ -6,12 +6,20 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from kvpack.errors import DiskFull, ToolFailed
 from kvpack.names import version_key
 
 NEWEST_GLIBC = "2.40"
 """The newest that uv's ``--python-platform`` knows; wheels for it load on newer ones."""
 _SILENT_SERVER = ("Failed to fetch", "error sending request", "operation timed out")
 """uv's words for an index that does not answer."""
+_NO_SPACE = ("(os error 28)", "(os error 122)")
+"""ENOSPC and EDQUOT on Linux, as uv's chain of reasons ends with them."""
+_UNWRITABLE = (
+    *("Failed to initialize cache", "Failed to write to the client cache"),
+    *("Could not acquire lock", "(os error 13)", "(os error 30)"),
+)
+"""uv's words for a cache that it cannot use; EACCES and EROFS (measured on uv 0.13.8)."""
 _SHOWN = 20
 """Lines of what uv says that are shown: its chain of reasons ends with the cause."""
 _KEPT = ("UV_CACHE_DIR", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES", "UV_CONCURRENT_DOWNLOADS")
@@ -58,6 +66,25 @@ def compile_wheels(python: str, output: Path) -> list[str]:
 def is_unanswered(errors: str) -> bool:
     """Whether uv failed because an index does not answer, not because nothing fits."""
     return any(words in errors for words in _SILENT_SERVER)
+
+
+def local_fault(errors: str) -> DiskFull | ToolFailed | None:
+    """The error, if uv failed on this machine's disk and no index or requirement is to blame."""
+    cache = os.environ.get("UV_CACHE_DIR", "~/.cache/uv")
+    if any(words in errors for words in _NO_SPACE):
+        return DiskFull(
+            f"no space left for uv's cache ({cache}) or its temporary files",
+            cause=said(errors),
+            hint="free some space (uv cache prune), or name another cache: UV_CACHE_DIR=DIR; "
+            "then run the same command again: nothing was lost",
+        )
+    if any(words in errors for words in _UNWRITABLE):
+        return ToolFailed(
+            f"uv cannot use its cache ({cache}) or its temporary files",
+            cause=said(errors),
+            hint="name a folder that can be written: UV_CACHE_DIR=DIR, TMPDIR=DIR",
+        )
+    return None
 
 
 def said(errors: str) -> str:

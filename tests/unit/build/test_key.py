@@ -9,6 +9,7 @@ from packaging.version import Version
 from kvpack.build.key import (
     action,
     action_key,
+    difference_lines,
     differences,
     first_difference,
     local_version,
@@ -274,6 +275,38 @@ def test_all_differences_are_named_with_both_values() -> None:
         ("lock b", {"c": 1}, 5),
         ("z", None, "now"),
     ]
+
+
+STEPS = ["./configure", "make -O3 -j4", "make install"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words", "lines"),
+    [
+        (STEPS, [STEPS[0], "make -O2 -j4", STEPS[2]],
+         "steps: make -O3 -j4 -> make -O2 -j4", ["- make -O3 -j4", "+ make -O2 -j4"]),
+        (STEPS, STEPS[1:], "steps: removed (was ./configure)", ["- ./configure"]),
+        (STEPS[:1], STEPS, "steps: added (make -O3 -j4), and 1 more",
+         ["+ make -O3 -j4", "+ make install"]),
+        (["a"], STEPS, "steps: a -> ./configure, and 2 more", ["- a", *(f"+ {i}" for i in STEPS)]),
+        (["a", "b"], ["b", "a"], 'steps: ["a","b"] -> ["b","a"]',
+         ["the same members, in another order or number"]),
+        ("two\nlines", None, r'steps: removed (was "two\nlines")', [r'- "two\nlines"']),
+    ],
+)  # fmt: skip
+def test_of_lists_the_members_that_differ_are_named(
+    before: object, after: object, words: str, lines: list[str]
+) -> None:
+    assert first_difference({"steps": before}, {"steps": after}) == words
+    assert difference_lines(before, after) == lines
+
+
+def test_of_long_values_the_part_that_differs_is_shown() -> None:
+    old, new = ([f"{'cc ' * 40}-O{level} {'lib.c ' * 40}"] for level in (3, 2))
+    told = first_difference({"steps": old}, {"steps": new})
+    assert re.fullmatch(r"steps: …[^…]*-O3[^…]*… -> …[^…]*-O2[^…]*…", str(told))
+    assert len(str(told)) < 140
+    assert difference_lines(old, new) == [f"- {old[0]}", f"+ {new[0]}"]
 
 
 # -- versions --------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Every command on sound input: its human output, its --json twin, its help."""
 
+import argparse
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import pytest
 
 from kvpack import __version__
 from kvpack.cli.main import COMMANDS, main, make_parser
+from kvpack.resolve.intent import read_intent
 from tests.unit.audit.wheels import Wheel
 from tests.unit.catalogues import REPOSITORY
 from tests.unit.cli.face import SELECTED, Answer, Place
@@ -243,6 +245,37 @@ def test_a_changed_epoch_is_a_change_that_rebuilds(place: Place) -> None:
     assert [change["kind"] for change in document["changes"]] == ["epoch"]
     assert document["rebuilds"]
     assert all("2.0rc1" in row["target"] for row in document["rebuilds"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_reference_lists_every_option(command: str) -> None:
+    """In the command's row or below; what is suppressed in the help is no option."""
+    (commands,) = (a.choices for a in make_parser(command)._actions if isinstance(a.choices, dict))
+    text = (REPOSITORY / "docs" / "reference.md").read_text(encoding="utf-8")
+    shown = [a for a in commands[command]._actions if a.help != argparse.SUPPRESS]
+    options = {o for a in shown for o in a.option_strings if o.startswith("--")}
+    options -= {"--help", "--verbose", "--quiet", "--output"}  # by their letter
+    assert not [one for one in options if not re.search(rf"{one}(?![\w-])", text)]
+
+
+GROUP = """[requirements.proxy]
+summary = "a proxy"
+requires = ["aiohttp>=3", "quart"]
+
+[audit]"""
+
+
+def test_show_gives_requirements_as_lines_of_an_intent(place: Place) -> None:
+    place.tiny.edit("[audit]", GROUP)
+    out = good(place.run("show", "tiny", "--requirements", "proxy")).out
+    assert out.splitlines() == ["# tiny proxy: a proxy", "aiohttp>=3", "quart"]
+    wishes, faults = read_intent("a.in", {"a.in": out})
+    assert ([wish.text for wish in wishes], faults) == (["aiohttp>=3", "quart"], [])
+    document = good(place.run("show", "tiny", "--requirements", "proxy", "--json")).json
+    assert (document["name"], document["requires"]) == ("proxy", ["aiohttp>=3", "quart"])
+    answer = place.run("show", "tiny", "--requirements", "prox")
+    assert answer.code == 12
+    assert "did you mean 'proxy'?" in answer.err
 
 
 # -- fetch, audit -------------------------------------------------------------------------------

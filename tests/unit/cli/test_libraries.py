@@ -11,12 +11,18 @@ from kvpack.cli.context import Context, Options
 from kvpack.cli.inputs import locked_inputs
 from kvpack.cli.libraries import stored_library
 from kvpack.cli.planning import read_checked_lock
-from kvpack.cli.select import Selected, plans
+from kvpack.cli.select import Selected, _ask_pending, plans
 from kvpack.cli.supply import everything
 from kvpack.console import Console
+from kvpack.lock.check import Slicer
+from kvpack.lock.file import write_lock
+from kvpack.names import Accelerator
+from kvpack.recipe.expand import matrix
 from kvpack.recipe.load import load_recipe
+from tests.unit.catalogues import lock_of
 from tests.unit.cli.face import SELECTED, Answer, Place
 from tests.unit.libraries import LIBRARY, add, renamed, use
+from tests.unit.lock.outside import Outside
 
 LIB = "lib 2.0 debian-bookworm-x86_64-cpu"
 TINY = "tiny 1.0 cp311-manylinux_2_36_x86_64-cpu"
@@ -192,6 +198,135 @@ def test_a_cell_that_the_library_has_not_is_told(user: Place) -> None:
     assert found["what"] == "native library lib 2.0 is not offered for debian-trixie x86_64 cpu"
 
 
+@pytest.mark.parametrize("words", [("--glibc", "2.17"), ("--python", "3.9"), ("--rocm", "7")])
+def test_what_no_recipe_offers_is_no_empty_matrix(user: Place, words: tuple[str, str]) -> None:
+    found = error(user.run("plan", "tiny", "--all", *words, "--json"), 12)
+    assert found == error(user.run("plan", "tiny", *words, "--json"), 12)
+
+
+def test_an_unpinned_library_of_one_accelerator_is_asked_for(place: Place) -> None:
+    """Also where the first target does not need it."""
+    add(place.root, pinned=False)
+    limited = '{ name = "lib", version = "2.0", accelerator = ["cuda12"] }'
+    place.tiny.edit("[audit]", f"libraries = [{limited}]\n[audit]")
+    context, both = context_of(place), (Accelerator.CPU, Accelerator.CUDA12)
+    recipe = load_recipe(context.catalogue, "tiny")
+    slicer = Slicer(recipe, read_checked_lock(context, recipe))
+    cells = {t.accelerator: t for t in matrix(recipe, context.roots, "1.0")}
+    context.options.offline = True
+    for accelerator in both:
+        _ask_pending(context, slicer, cells[accelerator])
+    asked = {(name, accelerator) for name, _, accelerator in context.asked}
+    assert asked == {("tiny", "cpu"), ("tiny", "cuda12"), ("lib", "cuda12")}
+
+
+# -- diff, check --------------------------------------------------------------------------------
+
+
+def test_what_is_built_with_a_library_is_rebuilt_with_it(place: Place) -> None:
+    """Through another library too."""
+    add(place.root, "deep", renamed("deep"))
+    add(place.root, "lib", renamed("lib", needs="deep"))
+    use(place.tiny, "lib")
+    old = (place.root / "lock" / "deep.toml").rename(place.root / "old.toml")
+    recipe = load_recipe(context_of(place).catalogue, "deep")
+    write_lock(old.parent / "lock" / "deep.toml", lock_of(recipe, Outside(deb_version="1:1.1-1")))
+    document = good(place.run("diff", "old.toml", "deep", "--json")).json
+    found = {row["target"].split()[0]: row["because"] for row in document["rebuilds"]}
+    assert list(found) == ["deep", "lib", "tiny"]
+    assert found["tiny"].startswith("libraries lib libraries deep lock")
+    assert document["unknown"] == {}
+    (place.root / "lock" / "tiny.toml").unlink()
+    out = good(place.run("diff", "old.toml", "deep")).out
+    assert "not known of tiny: " in out
+    assert "  tiny 1.0" not in out
+
+
+def faults_of(place: Place, recipe: str = "tiny") -> list[str]:
+    document = json.loads(place.run("check", recipe, "--json").out)
+    (found,) = document["recipes"]
+    return [fault["message"] for fault in found.get("faults", ())]
+
+
+def test_check_names_a_cell_that_the_library_has_not(user: Place) -> None:
+    """All of them at once, before anything is locked or planned."""
+    assert faults_of(user) == []
+    add(user.root, text=LIBRARY.replace('["2.36", "2.39", "2.41"]', '["2.36"]'))
+    assert user.run("check", "tiny").code == 11
+    assert faults_of(user) == [
+        f"native library lib 2.0 is not offered for debian-trixie {arch} {accelerator}"
+        for arch in ("aarch64", "x86_64")
+        for accelerator in ("cpu", "cuda12")
+    ]
+
+
+def test_check_names_a_version_that_the_library_has_not(user: Place) -> None:
+    user.tiny.edit('version = "2.0"', 'version = "2.1"')
+    assert faults_of(user) == ["recipe lib has no version '2.1'"]
+
+
+def test_check_names_a_wheel_among_the_libraries(user: Place) -> None:
+    add(user.root, "deep", renamed("deep", needs="tiny"))
+    assert faults_of(user, "deep") == ["recipe tiny is no native library"]
+
+
+def test_check_leaves_the_faults_of_a_library_to_the_library(user: Place) -> None:
+    (user.root / "recipes" / "lib.toml").write_text("schema = 2")
+    assert faults_of(user) == []
+
+
+NEAREST = {
+    "version": (
+        [('version = "2.0"', 'version = "2.1"')],
+        LIBRARY,
+        ("[0].version", "did you mean '2.0'?"),
+    ),
+    "accelerator": (
+        [],
+        LIBRARY.replace('["cpu", "cuda12"]', '["cuda13"]'),
+        ("[0]", "accelerator cuda12: did you mean 'cuda13'?"),
+    ),
+    "floor": (
+        [],
+        LIBRARY.replace(', "2.39", "2.41"]', "]"),
+        ("[0]", "glibc 2.41: its roots have 2.36"),
+    ),
+    "no library": (
+        [('name = "lib"', 'name = "other"')],
+        renamed("library"),
+        ("[0].name", "known here: library"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("edits", "library", "expected"), NEAREST.values(), ids=NEAREST)
+def test_check_names_the_key_and_the_nearest_value(
+    place: Place, edits: list[tuple[str, str]], library: str, expected: tuple[str, str]
+) -> None:
+    name = "library" if "library" in expected[1] else "lib"
+    add(place.root, name, library)
+    other = place.tiny.recipe_file.read_text().replace('"tiny', '"other')
+    other = other[: other.index("[[patches]]")] + other[other.index("[build]") :]
+    (place.root / "recipes" / "other.toml").write_text(other)
+    use(place.tiny, "lib")
+    for old, new in edits:
+        place.tiny.edit(old, new)
+    (found,) = json.loads(place.run("check", "tiny", "--json").out)["recipes"]
+    said = {(fault["place"], fault["hint"].partition(";")[0]) for fault in found["faults"]}
+    assert (f"recipes/tiny.toml: build.libraries{expected[0]}", expected[1]) in said
+
+
+def test_check_passes_what_a_limited_library_offers(place: Place) -> None:
+    """Of a cell that no lock can hold nothing is asked either."""
+    add(place.root, text=LIBRARY.replace('["cpu", "cuda12"]', '["cuda12"]'))
+    limited = '{ name = "lib", version = "2.0", accelerator = ["cuda12"] }'
+    place.tiny.edit("[audit]", f"libraries = [{limited}]\n[audit]")
+    place.tiny.edit('debian = ["cmake"]\n', 'debian = ["cmake"]\nroot = ["debian", "pypa"]\n')
+    place.tiny.edit('glibc = ["2.36", "2.39", "2.41"]', 'glibc = ["2.28", "2.36", "2.39", "2.41"]')
+    place.tiny.lock()
+    assert "tiny: valid" in good(place.run("check", "tiny")).out
+
+
 # -- why ----------------------------------------------------------------------------------------
 
 
@@ -206,14 +341,15 @@ def test_why_names_the_input_of_the_library_that_changed(user: Place) -> None:
     ]
     out = good(user.run("why", *SELECTED)).out
     assert "must be built: libraries lib recipe options fast value: yes -> no" in out
+    assert "      - yes\n      + no" in out
 
 
 # -- what a library is not ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["build", "plan", "fetch", "why"])
+@pytest.mark.parametrize("command", ["build", "plan", "fetch", "why", "plan --all"])
 def test_a_library_has_no_python(user: Place, command: str) -> None:
-    found = error(user.run(command, "lib", "--python", "3.11", "--json"), 12)
+    found = error(user.run(*command.split(), "lib", "--python", "3.11", "--json"), 12)
     assert found["what"] == "recipe lib does not offer python '3.11'"
     assert found["hint"] == "leave --python out"
 
@@ -246,7 +382,17 @@ def test_show_tells_what_it_is_and_what_needs_it(user: Place) -> None:
     assert "python" not in out
     assert "--enable-fast" in out
     assert "built with the native library lib 2.0" in good(user.run("show", "tiny")).out
-    assert "lib" in good(user.run("list")).out
+    header, _, lib, *_ = good(user.run("list")).out.splitlines()
+    assert header.split() == [
+        "recipe",
+        "version",
+        "python",
+        "glibc",
+        "arch",
+        "accelerator",
+        "summary",
+    ]
+    assert lib.split()[:3] == ["lib", "2.0", "-"]
 
 
 # -- sources and inputs -------------------------------------------------------------------------
@@ -317,7 +463,7 @@ def test_a_library_from_the_store_is_delivered_as_a_tar(user: Place) -> None:
     assert path.name.startswith("lib-2.0+kvp.")
     assert path.name.endswith("-debian-bookworm-x86_64-cpu.tar")
     out = good(user.run("build", *LIB_ONLY, "--offline")).out
-    assert "native library: none" in out
+    assert "none (native library)" in out
     assert [one.name for one in Path("dist").iterdir()] == [path.name]
 
 

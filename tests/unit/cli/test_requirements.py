@@ -71,6 +71,17 @@ def test_an_intent_that_is_no_text(desk: Path, capsys: pytest.CaptureFixture[str
     assert "no UTF-8 text" in capsys.readouterr().err
 
 
+def test_a_uv_cache_that_cannot_be_written(
+    desk: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk / "file").touch()
+    monkeypatch.setenv("UV_CACHE_DIR", str(desk / "file"))
+    assert main(["requirements", "a.in", "--cuda", "13"]) == 60
+    said = capsys.readouterr().err
+    assert f"uv cannot use its cache ({desk / 'file'})" in said
+    assert "no set of wheels" not in said
+
+
 def test_an_index_that_does_not_answer(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["requirements", "a.in", "--cuda", "13"]) == 30
     said = capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kvpack.errors import FetchFailed, ResolutionFailed, ToolFailed
+from kvpack.errors import DiskFull, FetchFailed, KvpackError, ResolutionFailed, ToolFailed
 from kvpack.lock import apt, uv
 from kvpack.lock.uv import Environment, Question, place_of
 from kvpack.names import Arch
@@ -267,3 +267,43 @@ def test_an_index_that_does_not_answer_is_no_missing_solution() -> None:
     error = uv._no_solution(question, said)
     assert isinstance(error, FetchFailed)
     assert "invalid peer certificate" in error.cause
+
+
+LOCAL = {
+    "no cache": "error: Failed to initialize cache at `/proc/nope`\n  cause: failed to create "
+    "directory `/proc/nope`: No such file or directory (os error 2)",
+    "not writable": "error: Could not acquire lock\n  cause: Could not create temporary file\n"
+    '  cause: Permission denied (os error 13) at path "/cache/.tmp8hHHTe"',
+    "full": "error: Failed to write to the client cache\n  cause: failed to write to file "
+    "`/cache/simple-v27/pypi/.tmpCA`: No space left on device (os error 28)",
+    "full while fetching": "error: Failed to fetch: `https://index.example/x.whl`\n"
+    "  cause: No space left on device (os error 28)",
+}
+"""What uv 0.13.8 says; the last one is put together."""
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (LOCAL["no cache"], ToolFailed),
+        (LOCAL["not writable"], ToolFailed),
+        (LOCAL["full"], DiskFull),
+        (LOCAL["full while fetching"], DiskFull),
+    ],
+    ids=LOCAL,
+)
+def test_a_cache_that_uv_cannot_use_is_no_missing_solution(
+    said: str, kind: type[KvpackError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_CACHE_DIR", "/cache")
+    question = uv.Question(requires=("x",), environment=uv.Environment(python="3.11"))
+    error = uv._no_solution(question, said)
+    assert type(error) is kind
+    assert "(/cache)" in error.what
+    assert said.splitlines()[-1].strip() in error.cause
+    assert "UV_CACHE_DIR=DIR" in error.hint
+
+
+@pytest.mark.parametrize("said", ["Connection refused (os error 111)", "No solution found"])
+def test_other_failures_of_uv_are_not_the_disk_s(said: str) -> None:
+    assert uv_tool.local_fault(f"error: {said}") is None

@@ -60,11 +60,11 @@ FAULTS = {
     ),
     "options that no step passes on": (
         LIBRARY.replace(" $KVPACK_CONFIGURE_OPTIONS", ""),
-        "build.steps run configure without $KVPACK_CONFIGURE_OPTIONS: options.fast would be",
+        "no step hands configure $KVPACK_CONFIGURE_OPTIONS: options.fast would be",
     ),
     "options for a back end that there is not": (
         LIBRARY.replace('configure = "enable-fast"', 'meson = "fast"'),
-        "build.steps run meson without $KVPACK_MESON_OPTIONS: options.fast would be",
+        "no step hands meson $KVPACK_MESON_OPTIONS: options.fast would be",
     ),
     **{
         f"{key}, which is a wheel's": (

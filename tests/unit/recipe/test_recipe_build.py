@@ -87,7 +87,7 @@ def test_cmake_is_never_called_without_the_options(step: str, *, told: bool) -> 
         return
     ((place, message),) = faults(text)
     assert place == "recipes/tiny.toml"
-    assert message.startswith("build.steps run cmake without $KVPACK_CMAKE_OPTIONS: options.fast")
+    assert message.startswith("no step hands cmake $KVPACK_CMAKE_OPTIONS: options.fast")
 
 
 def test_a_value_that_a_shell_would_split_is_a_fault() -> None:
