@@ -81,6 +81,14 @@ def make_repository(name: str, target: Path) -> Repository:
     )
 
 
+def submodules_at(made: Repository, tag: str) -> dict[str, Repository]:
+    """The submodules that a tag has, by path."""
+    row = next(row for row in HISTORIES[made.name]["commits"] if row.get("tag") == tag)
+    return {
+        path: one for path, one in made.submodules.items() if path not in row.get("without", ())
+    }
+
+
 def git(folder: Path, *words: str, stdin: bytes = b"") -> str:
     """Run git as it would run on any machine; gives what it prints."""
     done = subprocess.run(
