@@ -259,6 +259,10 @@ def test_publishers_race_on_a_folder(tmp_path: Path) -> None:
 # -- the program ----------------------------------------------------------------------------------
 
 
+KILLS = int(os.environ.get("KVPACK_FAULT_RUNS", "12"))
+"""Of real processes, by signal; more by hand."""
+
+
 def outfit(kvpack: Kvpack, tmp_path: Path) -> Path:
     """``dist/`` with a wheel for each default target of msgpack."""
     for plan in plans_of(kvpack.root, kvpack.store, "msgpack"):
@@ -278,7 +282,7 @@ def test_kill_9_at_random_moments_of_an_upload(
     whole = time.monotonic() - start
     chance = random.Random(9)  # noqa: S311  # nothing is secret here
     killed = 0
-    for turn in range(12):
+    for turn in range(KILLS):
         process = kvpack.start(*words, f"{prefix}/{turn}")
         time.sleep(chance.uniform(0.2, 0.95) * whole)
         process.kill()
