@@ -312,7 +312,7 @@ def test_kill_9_while_a_folder_fills(kvpack: Kvpack, tmp_path: Path) -> None:
         check_legal(FolderObjects(out))
         kvpack(*words).ok()
         complete(FolderObjects(out))
-    assert killed > 0
+    assert killed > 3
 
 
 def test_no_credential_is_shown_or_stored(

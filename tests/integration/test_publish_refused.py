@@ -163,7 +163,7 @@ def test_two_hundred_runs_that_are_refused_in_the_middle(code: str) -> None:
     assert refusals > 150
 
 
-RUNS = int(os.environ.get("KVPACK_FAULT_RUNS", "20"))
+RUNS = int(os.environ.get("KVPACK_FAULT_RUNS", "24"))
 """Through the proxy, of each fault; more by hand."""
 
 
@@ -197,7 +197,7 @@ def test_credentials_that_expire_mid_way(strict: Strict, tmp_path: Path) -> None
             pool.map(lambda seed: expires(strict, f"{prefix}/{seed}", tmp_path, seed), range(RUNS))
         )
     told = [error for error in errors if error is not None]
-    assert len(told) > RUNS // 4
+    assert len(told) > RUNS // 2
     for error in told:
         assert error.cause == "the credentials have expired"
         assert error.hint.startswith("renew them, then run the same command again")
@@ -217,9 +217,10 @@ def clock_jumps(port: int, prefix: str, folder: Path, seeds: range) -> None:
             go(faulty, SECOND)
         except KvpackError as error:
             said = error.as_json()
-        apart = time.time()
+        # How far apart the clocks are, less the time that setting one takes: that clock is real.
+        apart = time.time() - time.monotonic()
         set_clock(clock, 0)
-        apart -= time.time()
+        apart -= time.time() - time.monotonic()
         sys.stdout.write(json.dumps([seed, jump, round(apart), said]) + "\n")
 
 
@@ -269,9 +270,8 @@ def test_a_clock_that_jumps_mid_way(strict: Strict, tmp_path: Path) -> None:
         runs = [run for group in pool.map(driven, (0, half)) for run in group]
     assert [seed for seed, *_ in runs] == list(range(2 * half))
     late = 0
-    for seed, jump, moved, said in runs:
-        apart = min((0, jump), key=lambda one: abs(moved - one))  # used at once
-        assert abs(moved - apart) < 60, "no jump that was asked for"
+    for seed, jump, apart, said in runs:
+        assert apart in {0, jump}
         late += apart == 0  # it came after the last request
         assert (said is not None) == (abs(apart) > SKEW), said
         assert said is None or told_of_the_clock(said), said
@@ -280,7 +280,7 @@ def test_a_clock_that_jumps_mid_way(strict: Strict, tmp_path: Path) -> None:
         go(bucket(strict.port, f"{prefix}/{seed}", tmp_path), SECOND)
         complete(straight)
         assert listed(straight) == OLD | NEW, seed
-    assert late < half
+    assert late < RUNS // 4
 
 
 def told_of_the_clock(said: dict[str, Any]) -> bool:

@@ -213,6 +213,7 @@ def test_silence_leads_to_the_next_mirror(
     assert starts == sorted(starts)  # what came before the silence is kept
     assert starts[0] == 1000
     assert len(starts) > 1
+    assert starts[-1] > 1000
 
 
 def test_mirrors_are_tried_in_their_order(
