@@ -1,13 +1,17 @@
 """Native libraries: built when a wheel needs them, and their results in the store."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context
 
 if TYPE_CHECKING:
-    from kvpack.build.model import BuildPlan, BuiltLibrary
+    from kvpack.build.model import BuildPlan, BuiltLibrary, Workshop
+    from kvpack.tools.engine import Engine
+
+    Blob = Callable[[str], Path]
 
 
 def make_library(context: Context, plan: "BuildPlan", cache: Path | None) -> "BuiltLibrary":
@@ -70,12 +74,31 @@ def library_in(
     :param place: scratch folder, and the name of the source's folder inside the container.
     """
     from kvpack.build.library import build_library, lay_out
+
+    shop, engine, root = outfitted(context, plan, (*place, cache), lay_out)
+    log = context.store.log_path(plan.key)
+    return build_library(plan, shop, engine, log=log, reporter=context.console), root
+
+
+def outfitted(
+    context: Context,
+    plan: "BuildPlan",
+    place: tuple[Path, str, Path | None],
+    lay_out: "Callable[[BuildPlan, Workshop, Blob, Blob], Path]",
+) -> "tuple[Workshop, Engine, str]":
+    """Where a wheel or a library can be built: inputs, root, native libraries, the source laid out.
+
+    :param place: scratch folder, name of the source's folder in it, compiler cache.
+    :param lay_out: writes all but the source, given where blobs and patches are; says where the
+        source belongs.
+    :returns: also the engine that runs it, and the root's digest.
+    """
     from kvpack.build.model import Workshop
     from kvpack.cli.sources import unpack_source
     from kvpack.cli.supply import build_parts, supply
     from kvpack.cli.workshop import check_machine, ready_root
 
-    folder, source_folder = place
+    folder, source_folder, cache = place
     check_machine(context, plan)
     supply(context, build_parts(plan))
     below = [make_library(context, one, cache) for one in plan.libraries]
@@ -87,5 +110,4 @@ def library_in(
             plan, shop, context.store.check, lambda f: catalogue.patch_path(plan.recipe.name, f)
         )
         unpack_source(context.store.check(locked.sha256), source, locked.file)
-    log = context.store.log_path(plan.key)
-    return build_library(plan, shop, engine, log=log, reporter=context.console), root
+    return shop, engine, root

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kvpack.build.model import BuildPlan, BuiltWheel, Workshop
+from kvpack.build.model import BuildPlan, BuiltWheel
 from kvpack.cli.context import Context
 from kvpack.errors import AuditFailed, Fault
 from kvpack.tools.files import place_file, sha256_file, write_text
@@ -156,30 +156,14 @@ def cibuildwheel_in(
     """
     from kvpack.build.pure import pure_wheel
     from kvpack.build.run import cibuildwheel, prepare
-    from kvpack.cli.libraries import make_library
-    from kvpack.cli.sources import unpack_source
-    from kvpack.cli.supply import build_parts, supply
-    from kvpack.cli.workshop import check_machine, ready_root
+    from kvpack.cli.libraries import outfitted
 
-    folder, source_folder = place
-    check_machine(context, plan)
-    supply(context, build_parts(plan))
-    libraries = [make_library(context, one, cache) for one in plan.libraries]
-    engine, image, root = ready_root(context, plan.inputs, libraries)
-    shop = Workshop(image=image, folder=folder, source_folder=source_folder, compiler_cache=cache)
-    patches = context.catalogue
-    with context.console.step(f"Preparing {plan.inputs.source.file}"):
-        source = prepare(
-            plan, shop, context.store.check, lambda f: patches.patch_path(plan.recipe.name, f)
-        )
-        locked = plan.inputs.source
-        unpack_source(context.store.check(locked.sha256), source, locked.file)
-        tools = host_tools(context, plan, folder)
+    shop, engine, root = outfitted(context, plan, (*place, cache), prepare)
     log = context.store.log_path(plan.key)
     if plan.recipe.build.pure:
-        wheel = pure_wheel(plan, shop, engine, log=log, reporter=context.console)
-    else:
-        wheel = cibuildwheel(plan, shop, engine, tools=tools, log=log, reporter=context.console)
+        return pure_wheel(plan, shop, engine, log=log, reporter=context.console), root
+    tools = host_tools(context, plan, shop.folder)
+    wheel = cibuildwheel(plan, shop, engine, tools=tools, log=log, reporter=context.console)
     return wheel, root
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, model_validator
 
 from kvpack.base import DebianPackage, Glibc, Name, PythonVersion, Text, Value
 from kvpack.names import Accelerator, Arch, platform_tag, python_tag
@@ -43,7 +43,7 @@ class Distribution(Value):
         return named
 
 
-NONE = Distribution(owns=("<none>",))
+NONE = Distribution.model_construct(owns=())
 """Of a native library: it is no project of an index."""
 
 
@@ -228,6 +228,12 @@ class Recipe(Value):
             if fault := unreached(tool, self.build.steps, values, alone=self.library is not None):
                 raise ValueError(fault)
         return self
+
+    @field_serializer("distribution", mode="wrap")
+    def _told(
+        self, value: Distribution, told: SerializerFunctionWrapHandler
+    ) -> dict[str, object] | None:
+        return None if self.library else told(value)
 
     def options_for(self, version: str, accelerator: Accelerator) -> dict[str, tuple[Option, str]]:
         """The options that exist in ``version``, with their values."""
