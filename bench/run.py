@@ -184,7 +184,7 @@ def plan(work: Path) -> list[Row]:
     from kvpack.lock.file import read_lock, seal, write_lock  # noqa: PLC0415
 
     rows = []
-    for versions in (10, 1000):
+    for versions in (167, 1667):  # of six targets each: 1,000 and 10,000
         root = work / f"catalogue{versions}"
         (root / "recipes").mkdir(parents=True)
         (root / "lock").mkdir()

@@ -22,6 +22,7 @@ PREFIX_PATTERN = r"^/opt/[A-Za-z0-9][A-Za-z0-9_.+-]*$"
 """The folder of a native library."""
 GLIBC_PATTERN = r"^2\.[1-9][0-9]?$"
 PYTHON_PATTERN = r"^3\.[1-9][0-9]?$"
+TORCH_PATTERN = r"^[1-9][0-9]?\.[0-9]{1,2}$"
 COMMIT_PATTERN = r"^[0-9a-f]{40}$"
 NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 

@@ -137,6 +137,8 @@ class Held:
     arch: str | None = None
     own: bool = False
     """kvpack built it from the recipe: every ``expect`` must be met."""
+    torch: tuple[str, ...] = ()
+    """The minor versions of torch that it was built for."""
     commit: str | None = None
     """The locked commit that it was built from."""
     profiles: tuple[str, ...] = ()
@@ -196,6 +198,10 @@ def _missed(
 ) -> Iterator[Finding]:
     for prove, proof in zip(proves, proofs, strict=True):
         wanted = prove.expected(facts.version, held.accelerator, held.arch)
+        if prove.torch and held.own and applies(prove.when, facts.version):
+            if proof.value == (", ".join(held.torch) or None):
+                continue
+            wanted = ", ".join(held.torch) or "nothing"
         profiles = [name for name in held.profiles if name in prove.profile]
         if profiles and wanted is None and not prove.expectations:
             wanted = True

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from kvpack.build.nvcc import explained
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -14,7 +16,7 @@ class Difference:
 
     member: str
     kind: str
-    """``only in one``, ``time stamp``, ``mode``, ``order``, ``path``, ``build-id``, ``content``…"""
+    """``only in one``, ``time stamp``, ``mode``, ``order``, ``path``, ``build-id``, ``nvcc``…"""
     detail: str
 
     def as_json(self) -> dict[str, str]:
@@ -99,10 +101,8 @@ def _content(name: str, a: bytes, b: bytes) -> Difference:
     where = f"{len(a)} and {len(b)} bytes, first difference at {offset}"
     if name.endswith(".dist-info/RECORD"):
         return Difference(name, "record", "follows from the other differences")
-    if a.startswith(b"\x7fELF") and (ids := _build_ids(a, b)):
-        changed = sum(x != y for x, y in zip(a, b, strict=False)) + abs(len(a) - len(b))
-        if changed <= 20:  # noqa: PLR2004  # a SHA-1 build-id is 20 bytes
-            return Difference(name, "build-id", f"{ids[0]} and {ids[1]}; nothing else differs")
+    if a.startswith(b"\x7fELF") and (found := _in_elf(a, b)):
+        return Difference(name, found[0], f"{found[1]}; {where}")
     if sorted(a.splitlines()) == sorted(b.splitlines()):
         return Difference(name, "order", f"the same lines in another order; {where}")
     window = slice(max(0, offset - 64), offset + 64)
@@ -111,6 +111,15 @@ def _content(name: str, a: bytes, b: bytes) -> Difference:
     if stamps := _dates(a[window], b[window]):
         return Difference(name, "time stamp", f"{stamps}; {where}")
     return Difference(name, "content", where)
+
+
+def _in_elf(a: bytes, b: bytes) -> tuple[str, str] | None:
+    """Kind and detail of what compilers and linkers leave in a binary."""
+    if ids := _build_ids(a, b):
+        changed = sum(x != y for x, y in zip(a, b, strict=False)) + abs(len(a) - len(b))
+        if changed <= 20:  # noqa: PLR2004  # a SHA-1 build-id is 20 bytes
+            return "build-id", f"{ids[0]} and {ids[1]}; nothing else differs"
+    return ("nvcc", why) if (why := explained(a, b)) else None
 
 
 def _build_ids(a: bytes, b: bytes) -> tuple[str, str] | None:

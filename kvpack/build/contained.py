@@ -10,7 +10,8 @@ from pathlib import Path
 from kvpack.build.failure import failure, follow
 from kvpack.build.ignored import ignored, refused
 from kvpack.build.model import BuildPlan, Workshop
-from kvpack.build.project import environment, label
+from kvpack.build.project import label
+from kvpack.build.settings import environment
 from kvpack.report import Reporter
 from kvpack.tools.container import Container
 from kvpack.tools.engine import Engine

@@ -84,6 +84,8 @@ _GUESSES = {
     "(audit.host-libraries in the recipe, if the host has it); ",
     r"too-recent versioned symbols": "the binaries need a newer glibc than the floor; ",
     r"kvpack: rename failed: (\S+ has no \[project\] name)": "{0}: build.rename cannot change it; ",
+    r"kvpack: merge failed: (.+)": "the builds for several versions of torch differ in more than "
+    "build.torch-adds names: {0}; ",
     r"kvpack: (the source builds version \S+, not \S+)": "{0}: correct [versions]; ",
     r"(?:Missing|Unmet) dependencies[^\n]*:((?:\n[ \t]+\S[^\n]*)+)": "the build requirement {0} "
     "is not locked (build.requires in the recipe); ",
@@ -98,6 +100,8 @@ _GUESSES = {
     "(build.debian in the recipe); ",
     r"ModuleNotFoundError: No module named '([\w.]+)'": "the build imports {0}, which is "
     "not locked (build.requires in the recipe); ",
+    r"(?:could not get|WrapDB connection failed to) (https?://\S+?);? (?:is the|with)": "meson "
+    "downloads {0}, and builds have no network: name its subproject in build.wraps, lock again; ",
     r"Could ?n[o']t resolve (?:host|proxy):? '?([\w.-]+)": "the build tries to download from {0}, "
     "and builds have no network (build.debian, or an option that turns it off); ",
     r"No space left on device": "the disk that holds the containers is full; ",

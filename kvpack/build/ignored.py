@@ -75,7 +75,7 @@ def ignored(plan: BuildPlan, lines: Sequence[str], log: Path) -> OptionIgnored |
     Options that set an environment variable cannot be checked: nothing tells who reads it.
     """
     target = plan.inputs.target
-    mine = plan.recipe.options_for(target.version, target.accelerator)
+    mine = plan.recipe.options_of(target)
     by_cmake = {name: str(one.cmake) for name, (one, _) in mine.items() if one.cmake}
     by_meson = {name: str(one.meson) for name, (one, _) in mine.items() if one.meson}
     # What a step sets by hand is the recipe's wish as well.

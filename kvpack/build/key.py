@@ -5,13 +5,17 @@ input. What only judges the wheel (allow-lists, import checks) is not in it eith
 audits the stored wheel again, it does not rebuild it.
 """
 
+import functools
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from kvpack.build.imagefolder import image_slice
+from kvpack.build.merge import MERGE
 from kvpack.build.prefix import LAYER
 from kvpack.build.root import GENERATOR
 from kvpack.build.stamp import STAMP
-from kvpack.build.toolkit import toolkit_data
+from kvpack.build.toolkit import data_of
 from kvpack.lock.model import Inputs, LockedRoot
 from kvpack.lock.source import BuildSource, DirtyTree, LockedGit
 from kvpack.names import Sha256
@@ -45,8 +49,14 @@ def lock_slice(inputs: Inputs) -> dict[str, Any]:
     return {
         "source": source_slice(inputs.source),
         "epoch": inputs.source.epoch,
+        **({"wraps": {w.file: w.sha256 for w in inputs.source.wrap}} if inputs.source.wrap else {}),
         "patches": [{"id": patch.id, "sha256": patch.sha256} for patch in inputs.patches],
         "build-requires": {wheel.file: wheel.sha256 for wheel in inputs.build},
+        **(
+            {"torch": {b.minor: {w.file: w.sha256 for w in b.wheels} for b in inputs.torch}}
+            if inputs.torch
+            else {}
+        ),
         "host-tools": {wheel.file: wheel.sha256 for wheel in inputs.host},
         "root": {
             "id": inputs.root.id,
@@ -56,6 +66,7 @@ def lock_slice(inputs: Inputs) -> dict[str, Any]:
             "tools": {wheel.file: wheel.sha256 for wheel in inputs.root_tools},
         },
         **({"toolkit": {w.file: w.sha256 for w in inputs.toolkit}} if inputs.toolkit else {}),
+        **(image_slice(inputs.toolkit_image) if inputs.toolkit_image else {}),
     }
 
 
@@ -93,7 +104,9 @@ def action(
     made_by = {"procedure": PROCEDURE, "root-generator": GENERATOR, "stamp": STAMP}
     return {
         "schema": ACTION_SCHEMA,
-        "kvpack": made_by | ({"library-layer": LAYER} if recipe.library or libraries else {}),
+        "kvpack": made_by
+        | ({"library-layer": LAYER} if recipe.library or libraries else {})
+        | ({"merge": MERGE} if inputs.torch else {}),
         "recipe": {
             "name": recipe.name,
             "version": target.version,
@@ -107,9 +120,7 @@ def action(
                     **({"configure": option.configure} if option.configure else {}),
                     "value": value,
                 }
-                for name, (option, value) in recipe.options_for(
-                    target.version, target.accelerator
-                ).items()
+                for name, (option, value) in recipe.options_of(target).items()
             },
             "environment": recipe.build.environment,
             "config-settings": {
@@ -124,11 +135,12 @@ def action(
             "glibc": target.glibc,
             "arch": str(target.arch),
             "accelerator": str(target.accelerator),
+            **({"torch": list(target.torch)} if target.torch else {}),
         },
         "root-data": {"links": roots.debian.links, "exclude": list(roots.debian.exclude)}
         if inputs.root.image is None
         else {},
-        **({"toolkit-data": toolkit_data(roots.toolkits)} if inputs.toolkit else {}),
+        **({"toolkit-data": data_of(inputs, roots.toolkits)} if inputs.has_toolkit else {}),
         "lock": locked,
         **({"libraries": dict(libraries)} if libraries else {}),
     }
@@ -148,6 +160,7 @@ def _preparation(recipe: Recipe, target: Target) -> dict[str, Any]:
         "package": build.package,
         "rename": build.rename,
         "pure": build.pure,
+        "torch-adds": list(build.torch_adds) if len(target.torch) > 1 else [],
         "git-head": build.git_head,
         "refuse": [one.log for one in build.refuse if one.fits(target.version, target.accelerator)],
     }
@@ -161,9 +174,18 @@ def action_key(document: dict[str, Any]) -> Sha256:
     if isinstance(packages, _Packages):
         root = {**locked["root"], "packages": _HOLE}
         text = canonical_json({**document, "lock": {**locked, "root": root}})
-        if text.count(_HOLE_JSON) == 1:  # else somebody wrote the hole's own text
-            return sha256_of(text.replace(_HOLE_JSON, packages.json))
+        head, _, tail = text.partition(_HOLE_JSON)
+        if _HOLE_JSON not in tail:  # else somebody wrote the hole's own text
+            digest = _begun(head, packages.json).copy()
+            digest.update(tail)
+            return Sha256(digest.hexdigest())
     return sha256_of(canonical_json(document))
+
+
+@functools.lru_cache(maxsize=256)
+def _begun(head: bytes, packages: bytes) -> "hashlib._Hash":
+    """The digest up to the packages: most of the bytes, and many targets begin with the same."""
+    return hashlib.sha256(head + packages)
 
 
 _HOLE = "\0packages"
@@ -184,100 +206,3 @@ def local_version(version: str, key: str, *, dirty: bool = False) -> str:
     # A segment of decimal digits alone is a number to PEP 440: 01234567 is 1234567 there.
     segment = str(int(digits)) if digits.isdecimal() else digits
     return f"{version}{'.' if '+' in version else '+'}kvp.{segment}{'.dirty' if dirty else ''}"
-
-
-def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """The first input in which two actions differ, in words for one line; ``None`` if in none."""
-    for path, before, after in _differences(old, new, ()):
-        where = " ".join(path)
-        gone, come, more = _first_member(before, after)
-        if gone is None:
-            return f"{where}: added ({_cut(_short(come))}){more}"
-        if come is None:
-            return f"{where}: removed (was {_cut(_short(gone))}){more}"
-        left, right = _window(_short(gone), _short(come))
-        return f"{where}: {left} -> {right}{more}"
-    return None
-
-
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Every input in which two actions differ: name, before, after."""
-    return [(" ".join(path), before, after) for path, before, after in _differences(old, new, ())]
-
-
-_ORDER = (
-    *("schema", "recipe", "target", "libraries", "lock"),
-    *("source", "patches", "build-requires", "host-tools"),
-)
-
-
-def _differences(
-    old: object, new: object, path: tuple[str, ...]
-) -> list[tuple[tuple[str, ...], Any, Any]]:
-    if old == new:
-        return []
-    if not (isinstance(old, dict) and isinstance(new, dict)):
-        return [(path, old, new)]
-    rank = {name: index for index, name in enumerate(_ORDER)}
-    names = sorted({*old, *new}, key=lambda name: (rank.get(name, len(rank)), name))
-    return [
-        found
-        for name in names
-        for found in _differences(old.get(name), new.get(name), (*path, name))
-    ]
-
-
-def difference_lines(before: object, after: object) -> list[str]:
-    """One difference, whole: what is gone, then what came; of lists, the members that differ."""
-    gone, come = _members(before, after)
-    lines = [f"- {_text(one)}" for one in gone] + [f"+ {_text(one)}" for one in come]
-    return lines or ["the same members, in another order or number"]
-
-
-def _members(before: object, after: object) -> tuple[list[object], list[object]]:
-    """What only the one has, and what only the other; a value that is no list is its own member."""
-    if isinstance(before, list) and isinstance(after, list):
-        return [i for i in before if i not in after], [i for i in after if i not in before]
-    return [before] if before is not None else [], [after] if after is not None else []
-
-
-def _first_member(before: object, after: object) -> tuple[object, object, str]:
-    """The first that is gone, the first that came (``None``: there is none), and how many more."""
-    gone, come = _members(before, after)
-    if not gone and not come:
-        return before, after, ""
-    more = max(len(gone), len(come)) - 1
-    told = f", and {more} more" if more else ""
-    return gone[0] if gone else None, come[0] if come else None, told
-
-
-_SHOWN = 56
-"""Characters that a line or a cell of a table shows of a value."""
-
-
-def _window(before: str, after: str) -> tuple[str, str]:
-    """The part of two long texts in which they begin to differ."""
-    same = next(
-        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b),
-        min(len(before), len(after)),
-    )
-    start = max(0, same - 24) if max(len(before), len(after)) > _SHOWN else 0
-    return _cut(before, start), _cut(after, start)
-
-
-def _cut(text: str, start: int = 0) -> str:
-    end = start + _SHOWN
-    return ("…" if start else "") + text[start:end] + ("…" if len(text) > end else "")
-
-
-def _text(value: object) -> str:
-    """A value on one line."""
-    if isinstance(value, str) and value.isprintable():
-        return value
-    return canonical_json(value).decode()
-
-
-def _short(value: object) -> str:
-    text = _text(value)
-    is_digest = len(text) == 64 and all(c in "0123456789abcdef" for c in text)  # noqa: PLR2004
-    return f"{text[:12]}…" if is_digest else text

@@ -4,22 +4,24 @@ As for a wheel: no network, no folder of the host, a scrubbed environment, and w
 gets is one folder. cibuildwheel has no part in it, since there is no Python.
 """
 
+import hashlib
 import io
 import posixpath
 import tarfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from kvpack.build.contained import Contained
-from kvpack.build.model import BuildPlan, Workshop
-from kvpack.build.project import INPUTS, place_patches
+from kvpack.build.model import INPUTS, BuildPlan, Workshop
+from kvpack.build.project import place_patches, place_wraps
 from kvpack.build.pytools import File
 from kvpack.build.root import write_layer
 from kvpack.build.steps import git_head, steps_script
 from kvpack.errors import BuildFailed, Fault
 from kvpack.report import Reporter
 from kvpack.tools.engine import Engine
+from kvpack.tools.files import sha256_file
 
 _SIZE = 4 << 30
 """Bytes that a library may have: one that is larger took the compiler's leavings along."""
@@ -37,6 +39,7 @@ def lay_out(
     source = f"/project/{shop.source_folder}"
     lines = ["#!/bin/bash", "set -euo pipefail", *place_patches(plan, shop, blob, patch)]
     lines += [*git_head(plan, source), f"bash /project/{INPUTS}/steps.sh"]
+    place_wraps(plan, shop, blob)
     (inputs / "steps.sh").write_text(steps_script(plan, source), encoding="utf-8")
     (inputs / "library.sh").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return shop.folder / "project" / shop.source_folder
@@ -99,6 +102,53 @@ def canonical(plan: BuildPlan, taken: Path, out: IO[bytes], log: Path) -> None:
         if not any(info.isfile() for info in members.values()):
             raise _nothing(plan, log)
         write_layer(_files(tar, members, prefix.lstrip("/")), out)
+
+
+def check_canonical(plan: BuildPlan, tar: Path) -> None:
+    """Hold a tar from elsewhere to what ``canonical`` writes, before it is laid over a root.
+
+    :raises ValueError: if it has a member outside of the prefix, or another than ``canonical``
+        would have written, in another order, twice, or below a link.
+    """
+    prefix = _prefix(plan).lstrip("/")
+    digest = hashlib.sha256()
+    try:
+        with tarfile.open(tar, "r:", encoding="utf-8", errors="surrogateescape") as held:
+            members = {_within(info.name, prefix): info for info in held.getmembers()}
+            links = {name for name, info in members.items() if info.issym()}
+            for name in members:
+                above = (str(place) for place in PurePosixPath(name).parents)
+                if link := next((place for place in above if place in links), None):
+                    raise ValueError(f"{name!r} lies below the link {link!r}")
+            if sum(info.size for info in members.values()) > tar.stat().st_size:
+                raise ValueError("its members are larger than itself")
+            faults = [fault for name in members for fault in _faults(name, members, prefix)]
+            if faults:
+                raise ValueError(f"{faults[0].place!r} {faults[0].message}")
+            write_layer(_files(held, members, prefix), _Digesting(digest))  # type: ignore[arg-type]
+    except (tarfile.TarError, OSError, EOFError, KeyError, OverflowError, RecursionError) as error:
+        raise ValueError(f"it cannot be read as a tar: {error}") from error
+    if digest.hexdigest() != sha256_file(tar):
+        raise ValueError("it is not in the one form that kvpack writes")
+
+
+def _within(name: str, prefix: str) -> str:
+    """The path of a member below the prefix; empty: it is the prefix, or a folder above it.
+
+    :raises ValueError: if it lies elsewhere.
+    """
+    if f"{prefix}/".startswith(f"{name}/"):
+        return ""
+    if not name.startswith(f"{prefix}/"):
+        raise ValueError(f"{name!r} lies outside of /{prefix}")
+    return name.removeprefix(f"{prefix}/")
+
+
+class _Digesting:
+    """A stream of which only the digest is kept."""
+
+    def __init__(self, digest: "hashlib._Hash") -> None:
+        self.write = digest.update
 
 
 def _opened(plan: BuildPlan, taken: Path, log: Path) -> tarfile.TarFile:

@@ -9,6 +9,11 @@ from kvpack.lock.source import DirtyTree
 from kvpack.names import Sha256
 from kvpack.recipe.model import Recipe
 
+INPUTS = "kvpack-inputs"
+"""The folder of the container's project that holds every locked input, beside the source."""
+SOURCE = "source"
+"""The source's folder in that project, of a wheel or a library that is delivered."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildPlan:
@@ -34,6 +39,19 @@ class BuildPlan:
     @property
     def title(self) -> str:
         return self.inputs.target.title + (" DIRTY" if self.dirty else "")
+
+    @property
+    def below(self) -> "tuple[BuildPlan, ...]":
+        """The native libraries below it, those of libraries too, each once."""
+        found: dict[str, BuildPlan] = {}
+        for one in self.libraries:
+            found |= {each.key: each for each in (*one.below, one)}
+        return tuple(found.values())
+
+    @property
+    def tar(self) -> str:
+        """``ucx-1.23.0+kvp.1a2b3c4d-debian-bookworm-x86_64-cuda13.tar``, of a native library."""
+        return f"{self.distribution}-{self.version}-{self.inputs.target.id}.tar"
 
     @property
     def dirty(self) -> bool:
@@ -66,11 +84,12 @@ class BuiltLibrary:
     """Bytes."""
     seconds: float
     hit: bool
+    shared: bool = False
+    """Whether another machine's result was taken just now."""
 
     @property
     def file(self) -> str:
-        """``ucx-1.23.0+kvp.1a2b3c4d-debian-bookworm-x86_64-cuda13.tar``."""
-        return f"{self.plan.distribution}-{self.plan.version}-{self.plan.inputs.target.id}.tar"
+        return self.plan.tar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +99,6 @@ class Workshop:
     image: str
     folder: Path
     """Scratch space."""
-    source_folder: str = "source"
+    source_folder: str = SOURCE
     """Name of the source's folder; a rebuild uses another one, so that a path in a file shows."""
     compiler_cache: Path | None = None

@@ -14,22 +14,22 @@ from pathlib import Path
 import tomlkit
 
 from kvpack.build.key import lock_digest
-from kvpack.build.model import BuildPlan, Workshop
+from kvpack.build.model import INPUTS, BuildPlan, Workshop
 from kvpack.build.sbom import sbom
+from kvpack.build.settings import config_settings, environment, setting_words
 from kvpack.build.steps import (
     commands_of,
     git_head,
-    options_of,
     repaired_script,
     repairs_of,
     steps_script,
 )
+from kvpack.build.torch import install, keep_source, requirements_of, torch_script
 from kvpack.errors import PatchFailed
 from kvpack.tools.container import PROXIES
 from kvpack.tools.engine import Engine
 from kvpack.tools.files import canonical_json, place_file, sha256_file, sha256_of
 
-INPUTS = "kvpack-inputs"
 PATCH_MARK = "kvpack: patch failed:"
 LABEL = "kvpack.build"
 _SCRIPT_HEAD = "#!/bin/sh\nset -eu\n"
@@ -47,10 +47,8 @@ def lay_out(
     project = shop.folder / "project"
     inputs = project / INPUTS
     (inputs / "wheels").mkdir(parents=True)
-    for wheel in plan.inputs.build:
-        place_file(blob(wheel.sha256), inputs / "wheels" / wheel.file)
-    lines = [f"{w.project}=={w.version} --hash=sha256:{w.sha256}\n" for w in plan.inputs.build]
-    (inputs / "requirements.txt").write_text("".join(lines), encoding="utf-8")
+    _place_environments(plan, inputs, blob)
+    place_wraps(plan, shop, blob)
     patching = place_patches(plan, shop, blob, patch)
     evidence = inputs / "evidence"
     (evidence / "kvpack").mkdir(parents=True)
@@ -83,7 +81,28 @@ def lay_out(
     before = _before_build(plan, shop, patching)
     (inputs / "before-build.sh").write_text(before, encoding="utf-8")
     (inputs / "repair.sh").write_text(_repair(plan), encoding="utf-8")
+    if plan.inputs.torch:
+        _place_torch(plan, shop, inputs)
     return project
+
+
+def _place_environments(plan: BuildPlan, inputs: Path, blob: Callable[[str], Path]) -> None:
+    """The wheels of all build environments, each once, and the requirements of each."""
+    environments = {"requirements.txt": plan.inputs.build}
+    environments |= {requirements_of(one.minor): one.wheels for one in plan.inputs.torch}
+    for name, wheels in environments.items():
+        for wheel in wheels:
+            path = inputs / "wheels" / wheel.file
+            if not path.exists():
+                place_file(blob(wheel.sha256), path)
+        lines = [f"{w.project}=={w.version} --hash=sha256:{w.sha256}\n" for w in wheels]
+        (inputs / name).write_text("".join(lines), encoding="utf-8")
+
+
+def place_wraps(plan: BuildPlan, shop: Workshop, blob: Callable[[str], Path]) -> None:
+    """What meson's subprojects would download: its cache (``settings.environment``)."""
+    for wrap in plan.inputs.source.wrap:
+        place_file(blob(wrap.sha256), shop.folder / "project" / INPUTS / "wraps" / wrap.file)
 
 
 def place_patches(
@@ -119,26 +138,31 @@ def _check_patch(path: Path, sha256: str, plan: BuildPlan) -> None:
 
 def _before_build(plan: BuildPlan, shop: Workshop, patching: list[str]) -> str:
     """Install the locked build requirements, hashes checked by pip; patch; prepare."""
-    install = "python -m pip install --quiet --no-index --no-deps --no-compile --require-hashes"
-    where = f"--find-links /project/{INPUTS}/wheels -r /project/{INPUTS}/requirements.txt"
-    lines = [f"{install} {where}", *patching]
-    build, source = plan.recipe.build, f"/project/{shop.source_folder}"
-    lines += git_head(plan, source)
+    source = f"/project/{shop.source_folder}"
+    lines = [install("python -m pip", "requirements.txt"), *patching, *git_head(plan, source)]
+    if plan.inputs.torch:
+        lines.append(keep_source(source))
+    lines += _preparing(plan, source)
+    return _SCRIPT_HEAD + "\n".join(lines) + "\n"
+
+
+def _preparing(plan: BuildPlan, source: str) -> list[str]:
+    """Shell lines between the patched source and the back end, for the Python on PATH."""
+    build, lines = plan.recipe.build, []
     if commands_of(plan):
         lines.append(f"bash /project/{INPUTS}/steps.sh")
     if build.rename:
         place = shlex.quote(f"{source}/{build.package or '.'}/pyproject.toml")
         lines.append(f"python /project/{INPUTS}/rename.py {place} {plan.distribution}")
-    return _SCRIPT_HEAD + "\n".join(lines) + "\n"
+    return lines
 
 
 def _repair(plan: BuildPlan) -> str:
-    """auditwheel for exactly this floor, nothing of the host grafted; then the stamp."""
-    target = plan.inputs.target
-    excluded = " ".join(
-        f"--exclude {shlex.quote(name)}" for name in plan.recipe.audit.host_libraries
-    )
-    repair = f'auditwheel repair --plat {target.platform_tag} --only-plat {excluded} -w "$repaired"'
+    """auditwheel for exactly this floor, nothing of the host grafted; then the stamp.
+
+    Further builds are made and repaired here, where cibuildwheel has one wheel of its own.
+    """
+    repair = f'{_auditwheel(plan)} -w "$repaired"'
     lines = [
         "repaired=$(mktemp -d)",
         # A wheel without binaries is for every platform: auditwheel has nothing to say of it.
@@ -146,6 +170,8 @@ def _repair(plan: BuildPlan) -> str:
         f'*) {repair} "$1" ;; esac',
         "before=",
     ]
+    if plan.inputs.torch:
+        lines.append(f'sh /project/{INPUTS}/torch.sh "$repaired"/*.whl')
     if repairs_of(plan):
         lines += [
             'before=$(mktemp -d)/before.whl && cp "$repaired"/*.whl "$before"',
@@ -159,55 +185,27 @@ def _repair(plan: BuildPlan) -> str:
     return _SCRIPT_HEAD + "\n".join(lines) + "\n"
 
 
-def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
-    """The environment of the build inside the container, beside the image's own PATH."""
+def _auditwheel(plan: BuildPlan) -> str:
+    excluded = " ".join(
+        f"--exclude {shlex.quote(name)}" for name in plan.recipe.audit.host_libraries
+    )
+    return f"auditwheel repair --plat {plan.inputs.target.platform_tag} --only-plat {excluded}"
+
+
+def _place_torch(plan: BuildPlan, shop: Workshop, inputs: Path) -> None:
+    """The script of the further builds, and what puts them into one wheel."""
     source = f"/project/{shop.source_folder}"
-    prefix_map = f"-ffile-prefix-map={source}=."
-    found = {
-        "SOURCE_DATE_EPOCH": str(plan.inputs.source.epoch),
-        "PYTHONHASHSEED": "0",
-        "TZ": "UTC",
-        "LC_ALL": "C.UTF-8",
-        "PIP_NO_INDEX": "1",
-        "PIP_NO_CACHE_DIR": "1",
-        "CFLAGS": prefix_map,
-        "CXXFLAGS": prefix_map,
-    }
-    for name, value in plan.recipe.build.environment.items():
-        found[name] = f"{prefix_map} {value}" if name in {"CFLAGS", "CXXFLAGS"} else value
-    target = plan.inputs.target
-    for option, value in plan.recipe.options_for(target.version, target.accelerator).values():
-        if option.env:
-            found[option.env] = value
-    # Back ends split CMAKE_ARGS as a shell does, some only at spaces: quote in need only.
-    defines = [
-        shlex.quote(define) if re.search(r"[\s'\"\\]", define) else define
-        for define in options_of(plan, "cmake")
-    ]
-    if defines:
-        found["CMAKE_ARGS"] = " ".join([found.get("CMAKE_ARGS", ""), *defines]).strip()
-    if shop.compiler_cache:
-        # No CCACHE_BASEDIR: it would make paths relative, and so what __FILE__ leaves in a binary.
-        found |= {
-            "CCACHE_DIR": "/ccache",
-            "CMAKE_C_COMPILER_LAUNCHER": "ccache",
-            "CMAKE_CXX_COMPILER_LAUNCHER": "ccache",
-        }
-    return found
+    package = "/".join(filter(None, (source, plan.recipe.build.package)))
+    build = " ".join([*_BUILD, *setting_words(plan), shlex.quote(package)])
+    script = torch_script(
+        plan, source, preparing=_preparing(plan, source), build=build, repair=_auditwheel(plan)
+    )
+    (inputs / "torch.sh").write_text(_SCRIPT_HEAD + script, encoding="utf-8")
+    merge = files("kvpack.build").joinpath("merge.py").read_bytes()
+    (inputs / "merge.py").write_bytes(merge)
 
 
-def config_settings(plan: BuildPlan) -> dict[str, str | list[str]]:
-    """Those of the recipe, and its meson options, which meson-python takes as ``setup-args``."""
-    found: dict[str, str | list[str]] = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in plan.recipe.build.config_settings.items()
-    }
-    options = options_of(plan, "meson")
-    meson = plan.inputs.source.backend.partition(".")[0].startswith("mesonpy")
-    if options and meson and not plan.recipe.build.generated:
-        own = found.get("setup-args", [])
-        found["setup-args"] = [*([own] if isinstance(own, str) else own), *options]
-    return found
+_BUILD = ("python -m build --wheel --no-isolation", '--outdir "$built"')
 
 
 def label(plan: BuildPlan, shop: Workshop) -> str:

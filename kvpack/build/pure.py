@@ -8,9 +8,9 @@ import tarfile
 from pathlib import Path
 
 from kvpack.build.contained import Contained
-from kvpack.build.model import BuildPlan, Workshop
-from kvpack.build.project import INPUTS, config_settings
+from kvpack.build.model import INPUTS, BuildPlan, Workshop
 from kvpack.build.run import one_wheel
+from kvpack.build.settings import setting_words
 from kvpack.errors import BuildFailed
 from kvpack.report import Reporter
 from kvpack.tools.engine import Engine
@@ -31,16 +31,17 @@ def pure_wheel(
     tag = plan.inputs.target.python_tag
     folder = "/".join(filter(None, ("/project", shop.source_folder, plan.recipe.build.package)))
     where = shlex.quote(folder)
-    settings = [
-        shlex.quote(f"--config-setting={name}={one}")
-        for name, value in config_settings(plan).items()
-        for one in ([value] if isinstance(value, str) else value)
-    ]
     script = [
         f"export PATH=/opt/python/{tag}-{tag}/bin:$PATH",
         f"sh /project/{INPUTS}/before-build.sh",
         f"mkdir -p /tmp/built {_OUTPUT}",
-        " ".join(["python -m build --wheel --no-isolation --outdir /tmp/built", *settings, where]),
+        " ".join(
+            [
+                "python -m build --wheel --no-isolation --outdir /tmp/built",
+                *setting_words(plan),
+                where,
+            ]
+        ),
         f"sh /project/{INPUTS}/repair.sh /tmp/built/*.whl {_OUTPUT}",
     ]
     how = Contained(plan=plan, shop=shop, engine=engine, log=log, reporter=reporter)

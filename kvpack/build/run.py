@@ -11,8 +11,8 @@ from pathlib import Path
 
 from kvpack.build.failure import failure, follow
 from kvpack.build.ignored import ignored, refused
-from kvpack.build.model import BuildPlan, Workshop
-from kvpack.build.project import INPUTS, configuration, label, lay_out
+from kvpack.build.model import INPUTS, BuildPlan, Workshop
+from kvpack.build.project import configuration, label, lay_out
 from kvpack.build.stamp import escaped
 from kvpack.errors import BuildFailed
 from kvpack.report import Reporter

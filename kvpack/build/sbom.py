@@ -4,14 +4,14 @@ Written here and not by a library: its bytes are part of the wheel, so they must
 happens to be installed on the host. ``tests`` validate it against CycloneDX's own schema.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from kvpack.build.key import local_version
 from kvpack.build.model import BuildPlan
 from kvpack.lock.model import Inputs, LockedDeb, LockedWheel
-from kvpack.lock.source import DirtyTree, LockedArchive, LockedGit, LockedSource
+from kvpack.lock.source import DirtyTree, LockedArchive, LockedGit, LockedSource, LockedWrap
 from kvpack.recipe.model import Recipe
 
 
@@ -77,23 +77,32 @@ def _components(inputs: Inputs, owner: str = "") -> list[dict[str, Any]]:
         for patch in inputs.patches
     ]
     for role, wheels in (
-        ("build-requirement", inputs.build),
+        ("build-requirement", _environments(inputs)),
         ("root-tool", inputs.root_tools),
         ("toolkit", inputs.toolkit),
         ("host-tool", inputs.host),
     ):
         found += [_wheel(wheel, role) for wheel in wheels]
     found += [_deb(deb, inputs) for deb in inputs.root.packages]
-    if inputs.root.image:
-        found.append(
-            {
-                "type": "container",
-                "bom-ref": f"image:{inputs.root.image}",
-                "name": inputs.root.image,
-                "properties": [{"name": "kvpack:role", "value": "builder-root"}],
-            }
-        )
+    toolkit = inputs.toolkit_image.image if inputs.toolkit_image else None
+    for role, image in (("builder-root", inputs.root.image), ("toolkit", toolkit)):
+        found += [_image(image, role)] if image else []
     return found
+
+
+def _image(image: str, role: str) -> dict[str, Any]:
+    return {
+        "type": "container",
+        "bom-ref": f"image:{image}",
+        "name": image,
+        "properties": [{"name": "kvpack:role", "value": role}],
+    }
+
+
+def _environments(inputs: Inputs) -> Iterable[LockedWheel]:
+    """The wheels of all environments that the wheel was built in, each once."""
+    every = [*inputs.build, *(wheel for one in inputs.torch for wheel in one.wheels)]
+    return {wheel.file: wheel for wheel in every}.values()
 
 
 def _library(plan: BuildPlan, known: set[str]) -> list[dict[str, Any]]:
@@ -156,7 +165,24 @@ def _source(inputs: Inputs, owner: str) -> list[dict[str, Any]]:
                 ],
             }
         )
-    return found
+    return found + [_wrap(wrap, owner) for wrap in source.wrap]
+
+
+def _wrap(wrap: LockedWrap, owner: str) -> dict[str, Any]:
+    """An archive of a subproject of meson, which is compiled into what is built."""
+    purl = f"pkg:generic/{quote(wrap.name)}?checksum=sha256:{wrap.sha256}"
+    return {
+        "type": "library",
+        "bom-ref": f"subproject:{owner}{wrap.file}",
+        "name": wrap.name,
+        "purl": purl,
+        "hashes": [{"alg": "SHA-256", "content": wrap.sha256}],
+        "scope": "required",
+        "properties": [
+            {"name": "kvpack:role", "value": "subproject"},
+            {"name": "kvpack:file", "value": wrap.file},
+        ],
+    }
 
 
 def _wheel(wheel: LockedWheel, role: str) -> dict[str, Any]:

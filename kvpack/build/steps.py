@@ -14,7 +14,7 @@ STEP_MARK = "kvpack: step failed:"
 def options_of(plan: BuildPlan, tool: str) -> list[str]:
     """The target's options of a build system (``cmake``, ``configure`` …) as its arguments."""
     target = plan.inputs.target
-    options = plan.recipe.options_for(target.version, target.accelerator).values()
+    options = plan.recipe.options_of(target).values()
     head = "--" if tool == "configure" else "-D"
     return [f"{head}{name}={value}" for option, value in options if (name := getattr(option, tool))]
 

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from kvpack.build.imagefolder import image_data, image_key
+from kvpack.build.nvcc import WRAPPED, WRAPPER, behind
 from kvpack.build.pytools import DAMAGE, File, Wheels, check_names, damaged
 from kvpack.build.stub import exported, stub
 from kvpack.errors import Fault, RootFailed
@@ -22,23 +24,20 @@ from kvpack.names import Arch, Sha256
 from kvpack.recipe.toolkits import Stub, Toolkits
 from kvpack.tools.files import canonical_json, sha256_of
 
-TOOLKIT = 1
+TOOLKIT = 2
 """Part of the key of everything built with a toolkit. Raise it when a change of this file, of
-``stub.py`` or of what they lay out changes the bytes."""
+``stub.py``, ``nvcc.py`` or of what they lay out changes the bytes."""
 HOME = "usr/local/cuda"
 ENVIRONMENT = {
     "CUDA_HOME": f"/{HOME}",
     "CUDA_PATH": f"/{HOME}",
     # For the linker: -lcudart, and -lcuda from the stubs. Nothing is run with it.
     "LIBRARY_PATH": f"/{HOME}/lib64:/{HOME}/lib64/stubs",
-    # nvcc -c names its intermediate files, which stand in the object file, after the object and not
-    # after its process (nvcc --help, --objdir-as-tempdir).
-    "NVCC_APPEND_FLAGS": "-objtemp",
 }
 """What a build with a toolkit finds in its environment, beside ``PROGRAMS`` on PATH."""
 PROGRAMS = f"/{HOME}/bin"
 LIBRARIES = (f"/{HOME}/lib64", f"/{HOME}/lib64/stubs")
-"""Where a trial finds the run time and the driver's stand-in."""
+"""Where a trial finds CUDA's run time and the driver's stand-in."""
 _LEFT_OUT = ("__init__.py", "*/__init__.py", ".metadata/*")
 """What makes a wheel importable or was forgotten in it; no part of a toolkit."""
 _VERSIONED = re.compile(r"(lib/lib[^/]+\.so)\.[0-9.]+")
@@ -50,15 +49,31 @@ def toolkit_data(toolkits: Toolkits) -> dict[str, object]:
     return {"generator": TOOLKIT, "stubs": sha256_of(canonical_json(stubs))}
 
 
+def data_of(inputs: Inputs, toolkits: Toolkits) -> dict[str, object]:
+    """What decides the bytes of a target's toolkit beside what is locked of it."""
+    if inputs.toolkit_image:
+        return image_data(inputs.toolkit_image, toolkits)
+    return toolkit_data(toolkits)
+
+
 def toolkit_key(inputs: Inputs, root: str, toolkits: Toolkits) -> Sha256:
     """What decides the bytes of a root with its toolkit.
 
     :param root: key or digest of the root under it.
     """
+    if inputs.toolkit_image:
+        return image_key(inputs.toolkit_image, root, toolkits)
     wheels = {wheel.file: wheel.sha256 for wheel in inputs.toolkit}
     data = {**toolkit_data(toolkits), "environment": ENVIRONMENT}
     document = {"root": root, "data": data, "wheels": wheels}
     return sha256_of(canonical_json(document))
+
+
+def trial_libraries(inputs: Inputs) -> tuple[str, ...]:
+    """Where the trial of a wheel finds its toolkit's libraries."""
+    if inputs.toolkit_image:
+        return (f"{inputs.toolkit_image.folder}/lib",)
+    return LIBRARIES if inputs.toolkit else ()
 
 
 @dataclass
@@ -102,7 +117,7 @@ def toolkit_files(wheels: Wheels, arch: Arch, toolkits: Toolkits) -> Iterator[Fi
             except DAMAGE as error:
                 raise damaged(wheel, error) from error
         _check(tree, [wheel for wheel, _ in wheels])
-        made = _added(tree, wheels, arch, toolkits)
+        made = {**_added(tree, wheels, arch, toolkits), **_wrappers(tree)}
         for name in sorted({*tree.members, *made}):
             if name in made:
                 yield made[name]
@@ -164,10 +179,20 @@ def _added(tree: _Tree, wheels: Wheels, arch: Arch, toolkits: Toolkits) -> Mappi
     return made
 
 
+def _wrappers(tree: _Tree) -> dict[str, File]:
+    """The scripts before programs of nvcc; these move (``kvpack/build/nvcc.py``)."""
+    found = [path for path in WRAPPED if path in tree.members]
+    for path in found:
+        tree.members[behind(path)] = tree.members.pop(path)
+    return {path: File(f"{HOME}/{path}", WRAPPER.encode(), 0o755) for path in found}
+
+
 def _links(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """``lib64``, and for every ``libx.so.1`` the name that ``-lx`` looks for."""
     yield "lib64", "lib"
     known = set(paths)
+    if {"bin/nvlink", "lib/libnvvm.so.4"} <= known:
+        yield "nvvm/lib64", "../lib"  # where nvlink looks for libnvvm.so when it links with -dlto
     for path in sorted(known):
         found = _VERSIONED.fullmatch(path)
         if found and found[1] not in known:

@@ -47,6 +47,8 @@ def run(args: Args, context: Context) -> int:
     """Audit each wheel; exit with the code of AuditFailed if one breaks a rule."""
     import re
 
+    from kvpack.cli.nowheel import no_wheel
+
     if args.glibc and not re.fullmatch(GLIBC_PATTERN, args.glibc):
         raise UsageError(
             f"--glibc does not take {args.glibc!r}",
@@ -64,6 +66,8 @@ def run(args: Args, context: Context) -> int:
     worst = 0
     for path in args.wheels:
         try:
+            if (other := no_wheel(path, context)) is not None:
+                raise other
             report = _judged(args, context, path, recipe)
         except WheelInvalid as error:
             worst = worst or error.exit_code

@@ -8,6 +8,7 @@ the clone's working tree that is built, and the wheel's version ends with .dirty
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from kvpack.console import human_size, human_time
 from kvpack.errors import Fault, KvpackError, NotReproducible, UsageError
 
 if TYPE_CHECKING:
+    from kvpack.build.compare import Difference
     from kvpack.build.model import BuildPlan
     from kvpack.cli.make import Delivered
 
@@ -69,11 +71,11 @@ def run(args: Args, context: Context) -> int:
         cache.mkdir(parents=True, exist_ok=True)
     signs = signer_of(args, context) is not None  # a wrong key is told before minutes are spent
     context.builder_id = builder_of(args, context)
-    shared = use_shared(args, context)
+    context.shared = use_shared(args, context)
     start = time.monotonic()
     for plan in plans(context, args, ask=True):
         try:
-            done.append(make(context, plan, args.out, cache, shared))
+            done.append(make(context, plan, args.out, cache))
             if args.rebuild:
                 compared[plan.key] = rebuild(context, plan, done[-1])
         except (KvpackError, OSError) as problem:
@@ -112,20 +114,44 @@ def rebuild(context: Context, plan: "BuildPlan", delivered: "Delivered") -> dict
     build_in = library_in if is_library else cibuildwheel_in
     compare = compare_libraries if is_library else compare_wheels
     start = time.monotonic()
+
+    def differences(source_folder: str) -> "list[Difference]":
+        with context.store.scratch("rebuild") as folder:
+            again, _ = build_in(context, plan, (folder, source_folder), None)
+            return compare(context.store.check(delivered.built.sha256), again)
+
     # Another process with this key would take this build's container for a leftover.
-    locked = context.store.lock(f"action-{plan.key}")
-    with locked, context.store.scratch("rebuild") as folder:
-        again, _ = build_in(context, plan, (folder, "rebuilt-elsewhere"), None)
-        first = context.store.check(delivered.built.sha256)
-        differences = compare(first, again)
-    if differences:
+    with context.store.lock(f"action-{plan.key}"):
+        found = differences("rebuilt-elsewhere")
+        cause = _cause(differences) if found else ""
+    if found:
         raise NotReproducible(
             f"{plan.title} gave other bytes when it was built again",
-            cause="the source or its build records where or when it is built",
+            cause=cause,
             hint="a patch or build.environment in the recipe can mend the kinds named above",
-            faults=[Fault(place=d.member, message=f"{d.kind}: {d.detail}") for d in differences],
+            faults=[Fault(place=d.member, message=f"{d.kind}: {d.detail}") for d in found],
         )
     return {"identical": True, "seconds": round(time.monotonic() - start, 3)}
+
+
+def _cause(differences: "Callable[[str], list[Difference]]") -> str:
+    """What a third build, in the folder of the first, says of the second, which was elsewhere."""
+    from kvpack.build.model import SOURCE
+
+    try:
+        same_place = differences(SOURCE)
+    except KvpackError as error:
+        return f"the source or its build records where or when it is built (a third build: {error})"
+    if not same_place:
+        return (
+            f"it records where it is built: a third build, in /project/{SOURCE} as the first, "
+            "gave the same bytes"
+        )
+    members = ", ".join(one.member for one in same_place if one.kind != "record")
+    return (
+        "it records when it is built, or something random: a third build, in the folder of the "
+        f"first, differs, too: {members}"
+    )
 
 
 def _answer(

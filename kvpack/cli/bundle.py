@@ -92,14 +92,14 @@ def _make(args: BundleArgs, context: Context) -> int:
             "bundle",
             {
                 "file": str(args.output), "size": size, "manifest-sha256": digest,
-                "wheels": len(wheels), "manifest": manifest.as_json(),
+                "members": manifest.count, "wheels": len(wheels), "manifest": manifest.as_json(),
             },
         )  # fmt: skip
         return 0
     console = context.console
     console.print(
         f"{args.output}: {len(wheels)} wheel{'' if len(wheels) == 1 else 's'}, "
-        f"{len(manifest.members)} members, {human_size(size)}"
+        f"{manifest.count} members, {human_size(size)}"
     )
     console.print(f"manifest sha256 {digest}: give it to the site by another way")
     for one in found.left_out:

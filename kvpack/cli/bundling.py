@@ -9,7 +9,7 @@ from kvpack.cli.copies import BundleArgs
 from kvpack.cli.inputs import locked_inputs
 from kvpack.errors import KvpackError, UsageError
 from kvpack.fetch.mirrors import input_place
-from kvpack.fetch.model import ChangeWanted, GitWanted
+from kvpack.fetch.model import ChangeWanted, GitWanted, PartWanted
 from kvpack.publish.bundle import README, evidence_path
 from kvpack.publish.bundletext import WHEELS, readme, simple_pages
 from kvpack.publish.model import Release, Stored, Wheel
@@ -39,8 +39,7 @@ def gather_parts(args: BundleArgs, context: Context) -> Gathered:
     found.title = "; ".join(sorted({one.title for one in releases}))
     for release in releases:
         found.parts[release.path] = release.text()
-        for promise in release.promises:
-            found.parts[promise.lock.path] = data[promise.lock.path]
+        found.parts |= {lock.path: data[lock.path] for lock in release.locks}
     for wheel in wheels:
         found.parts[f"{WHEELS}/{wheel.filename}"] = data[wheel.path]
         for kind, one in wheel.evidence.items():
@@ -76,6 +75,7 @@ Material = tuple[list[Release], list[Wheel], "dict[str, Data]"]
 
 def _of_dist(args: BundleArgs, context: Context) -> Material:
     """The wheels of recipes, as ``kvpack publish`` would take them."""
+    from kvpack.cli.libraries import lock_texts
     from kvpack.cli.select import Selected, of_wheels, plans
     from kvpack.publish.gather import gather
 
@@ -92,10 +92,7 @@ def _of_dist(args: BundleArgs, context: Context) -> Material:
     known = {name: getattr(args, name) for name in ("version", "python", "glibc", "arch", "cuda",
              "rocm", "cpu")}  # fmt: skip
     found = plans(context, Selected(recipes=of_wheels(context, args.recipes), **known))
-    locks = {
-        name: context.catalogue.lock_path(name).read_bytes()
-        for name in dict.fromkeys(plan.recipe.name for plan in found)
-    }
+    locks = lock_texts(context, found)
     prepared = gather(found, args.dist, locks, allow_partial=args.allow_partial)
     return [prepared.release], list(prepared.release.wheels), prepared.data
 
@@ -117,7 +114,7 @@ def _of_storage(args: BundleArgs, context: Context) -> Material:
     for wheel in wheels.values():
         objects |= {one.path: one for one in (wheel, *wheel.evidence.values())}
     for release in releases:
-        objects |= {promise.lock.path: promise.lock for promise in release.promises}
+        objects |= {lock.path: lock for lock in release.locks}
     reading.fetch(list(objects.values()), context)
     data: dict[str, Data] = {path: context.store.check(one.sha256) for path, one in objects.items()}
     return releases, [wheels[name] for name in sorted(wheels)], data
@@ -184,6 +181,7 @@ def _of_recipe(args: BundleArgs, context: Context, what: tuple[str, str], found:
         update={
             "source": tuple(one for one in lock.source if one.version == version),
             "root": (),
+            "toolkit": (),
             "wheels": (),
         }
     )
@@ -204,4 +202,4 @@ def _file_of(wanted: "AnyWanted") -> str:
         return f"git-{wanted.commit[:12]}.tar"
     if isinstance(wanted, ChangeWanted):
         return f"{wanted.commit}.patch"
-    return wanted.filename
+    return wanted.sha256 if isinstance(wanted, PartWanted) else wanted.filename

@@ -13,11 +13,15 @@ from kvpack.names import Arch
 from kvpack.tools.store import Store, default_store
 
 if TYPE_CHECKING:
+    from kvpack.cli.sharedport import Shared
+    from kvpack.errors import KvpackError
     from kvpack.fetch.config import Config
     from kvpack.fetch.registries import Registries
     from kvpack.lock.check import Slicer
+    from kvpack.lock.toolkit import FoundImage
     from kvpack.recipe.catalogue import Catalogue
     from kvpack.recipe.roots import Roots
+    from kvpack.tools.claims import Claim
     from kvpack.tools.engine import Engine
 
 
@@ -40,12 +44,20 @@ class Context:
     console: Console
     ready_roots: "dict[str, tuple[Engine, str, str]]" = field(default_factory=dict)
     """Builder roots that were found to run in this process, by lock slice: probed once."""
+    claims: "dict[str, Claim]" = field(default_factory=dict)
+    """Images that this process uses: ``kvpack store gc`` leaves them."""
+    looked: set[str] | None = None
+    """Names of records of images that were asked for, where none is to be made."""
     library_locks: "dict[str, Slicer]" = field(default_factory=dict)
     """Locks of native libraries that were read in this process, by recipe."""
+    images: "dict[tuple[str, Arch], FoundImage | KvpackError]" = field(default_factory=dict)
+    """What registries said of tags in this process: each is asked once."""
     asked: set[tuple[str, str, str]] = field(default_factory=set)
     """Recipes, versions and accelerators whose unpinned sources were asked for."""
     supplied: dict[str, str] = field(default_factory=dict)
     """From ``--source``: a recipe's name, or ``recipe/submodule-path``, to the URL that counts."""
+    shared: "Shared | None" = None
+    """What machines share, of wheels and of the native libraries below them."""
     builder_id: str | None = None
     """From ``--builder-id``: whom provenance names as the builder of what is built now."""
 

@@ -13,6 +13,8 @@ from kvpack.cli.context import Context, Options
 from kvpack.errors import KvpackError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kvpack.lock.check import Slicer
     from kvpack.lock.model import Lock
     from kvpack.recipe.model import Recipe, Target
@@ -129,12 +131,11 @@ def _changed(
     :param own: its lock before and after.
     :param libraries: the lock of the recipe that was named, before and after.
     """
-    from kvpack.build.key import first_difference
-    from kvpack.recipe.expand import matrix
+    from kvpack.build.difference import first_difference
 
     found = []
     for version in recipe.versions:
-        for target in matrix(recipe, context.roots, version):
+        for target in _every(context, recipe, version):
             actions = []
             for slicer, library in zip(own, libraries, strict=True):
                 context.library_locks[library.recipe.name] = library
@@ -145,6 +146,18 @@ def _changed(
             because = first_difference(before, after) if before else "not in the first lock"
             found.append({"target": target.title, "because": because})
     return found
+
+
+def _every(context: Context, recipe: "Recipe", version: str) -> "Iterator[Target]":
+    """The matrix, and each target with extensions of every torch that it can have."""
+    from kvpack.recipe.expand import matrix
+    from kvpack.recipe.torch import ascending
+
+    for target in matrix(recipe, context.roots, version):
+        yield target
+        every = ascending(recipe.targets.torch.get(target.accelerator, ()))
+        if every != target.torch:
+            yield target.model_copy(update={"torch": every})
 
 
 def _action(

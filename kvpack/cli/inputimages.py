@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context
+from kvpack.cli.imageplaces import copied_image
 from kvpack.errors import DigestMismatch, FetchFailed, KvpackError, OfflineMissing
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def mirror_images(
     for image in images:
         try:
             done.append(mirror_image(image, objects, context))
-        except (FetchFailed, OfflineMissing) as error:
+        except (FetchFailed, DigestMismatch, OfflineMissing) as error:
             failed.append((image, error))
         except ValueError as error:
             failed.append((image, FetchFailed(f"the image {image} cannot be mirrored: {error}")))
@@ -55,7 +56,7 @@ def mirror_image(image: str, objects: "Objects", context: Context) -> dict[str, 
             f"the image {image} is not mirrored yet", cause="--offline forbids asking its registry"
         )
     with context.store.scratch("image") as folder:
-        files = _copied(image, digest, folder / "copy", context)
+        files = _copied(image, digest, folder, context)
         with context.console.step(f"Writing {image.partition('@')[0]} to {objects.name}"):
             done = put_inputs(objects, files)
     return {"image": image, "parts": len(files), "new": done.new, "bytes": done.size}
@@ -83,16 +84,16 @@ def _held(objects: "Objects", digest: str) -> int | None:
 def _copied(image: str, digest: str, folder: Path, context: Context) -> list[tuple[str, Path]]:
     """Every part of an image, copied and checked: its place in a storage, its file.
 
+    :param folder: an empty one.
     :raises FetchFailed: if the registry gave other bytes, or not all.
     """
     from kvpack.fetch.mirrors import input_place
     from kvpack.publish.imageparts import read
     from kvpack.tools.files import sha256_file
-    from kvpack.tools.skopeo import copy_to_folder
 
     with context.console.step(f"Copying {image}"):
-        copy_to_folder(image, folder, context.console)
-        parts = [path for path in folder.iterdir() if path.name != "version"]
+        copy = copied_image(context, image, folder)
+        parts = [path for path in copy.iterdir() if path.name != "version"]
         held: dict[str, Path] = {str(sha256_file(path)): path for path in parts}
     wanted, todo = {digest}, [digest]
     while todo:
@@ -126,7 +127,7 @@ def mirrored_image(context: Context, engine: "Engine", image: str, platform: str
         return None
     try:
         digest = digest_of(image)
-        if not _obtained(context, [(digest, None)]):
+        if not obtained(context, [(digest, None)]):
             return None
         own, manifest = _parts(context, digest, platform)
     except ValueError as error:
@@ -156,15 +157,15 @@ def _parts(context: Context, digest: str, platform: str) -> "tuple[str, Manifest
     manifest = read(context.store.read(digest))
     if manifest.listed:
         part = manifest.for_platform(platform)
-        if not _obtained(context, [(part.sha256, part.size)]):
+        if not obtained(context, [(part.sha256, part.size)]):
             raise ValueError(f"its manifest for {platform} is not mirrored")
         digest, manifest = part.sha256, read(context.store.read(part.sha256))
-    if not _obtained(context, [(part.sha256, part.size) for part in manifest.blobs]):
+    if not obtained(context, [(part.sha256, part.size) for part in manifest.blobs]):
         raise ValueError("not all of its layers are mirrored")
     return digest, manifest
 
 
-def _obtained(context: Context, parts: Sequence[tuple[str, int | None]]) -> bool:
+def obtained(context: Context, parts: Sequence[tuple[str, int | None]]) -> bool:
     """Whether these parts are in the store, brought from the mirrors of inputs if need be."""
     from kvpack.fetch.download import fetch
     from kvpack.fetch.mirrors import input_place

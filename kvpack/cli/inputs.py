@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def locked_inputs(recipe: "Recipe", lock: "Lock") -> "list[AnyWanted]":
-    """All files that a lock names: sources, commits, Debian packages, wheels."""
+    """All files that a lock names: sources, commits, Debian packages, wheels, toolkits' images."""
     from kvpack.cli.remote import wanted_wheel
     from kvpack.cli.supply import wanted_change, wanted_source
+    from kvpack.cli.toolkitimages import image_parts
     from kvpack.fetch.model import Wanted
     from kvpack.lock.source import LockedPatch, PendingArchive, PendingGit
 
@@ -35,6 +36,7 @@ def locked_inputs(recipe: "Recipe", lock: "Lock") -> "list[AnyWanted]":
             for deb in root.packages
         ]  # fmt: skip
     found += [wanted_wheel(wheel) for wheel in lock.wheels]
+    found += [part for image in lock.toolkit for part in image_parts(image)]
     return list({one.sha256: one for one in found}.values())
 
 

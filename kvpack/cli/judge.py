@@ -135,18 +135,22 @@ def static_report(context: Context, plan: "BuildPlan", wheel: Path) -> AuditRepo
     :raises WheelInvalid: if nothing can be trusted to be read.
     """
     from kvpack.audit.prove import Held
+    from kvpack.cli.linked import library_findings
 
     held = Held(
         accelerator=plan.inputs.target.accelerator,
         arch=plan.inputs.target.arch,
         own=True,
+        torch=plan.inputs.target.torch,
         commit=getattr(plan.inputs.source, "commit", None),
         host_libraries=plan.recipe.audit.host_libraries,
     )
     with context.console.step(f"Auditing {wheel.name}"):
         hint = "kvpack store gc --keep-results 0, then build again"
         examined = examine(wheel, plan.recipe, hint=hint)
-        return report_on(examined, policy_of(plan), plan.recipe, held)
+        report = report_on(examined, policy_of(plan), plan.recipe, held)
+        unused = library_findings(context, plan, report.facts)
+        return report.model_copy(update={"findings": (*unused, *report.findings)})
 
 
 def _with_trial(
@@ -166,7 +170,7 @@ def _with_trial(
 def trial_of(context: Context, plan: "BuildPlan", image: str) -> "Trial":
     """The clean environment of a target: the locked run-time closure on the root's Python."""
     from kvpack.audit.smoke import Trial
-    from kvpack.build.toolkit import LIBRARIES
+    from kvpack.build.toolkit import trial_libraries
     from kvpack.cli.supply import import_parts, supply
     from kvpack.tools.engine import oci_platform
 
@@ -181,7 +185,7 @@ def trial_of(context: Context, plan: "BuildPlan", image: str) -> "Trial":
         base=base,
         image=image,
         platform=oci_platform(target.arch),
-        libraries=LIBRARIES if plan.inputs.toolkit else (),
+        libraries=trial_libraries(plan.inputs),
         requirements=tuple(
             (wheel.file, context.store.check(wheel.sha256)) for wheel in plan.inputs.imports
         ),

@@ -1,7 +1,7 @@
 """Native libraries: built when a wheel needs them, and their results in the store."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +15,20 @@ if TYPE_CHECKING:
 
 
 def make_library(context: Context, plan: "BuildPlan", cache: Path | None) -> "BuiltLibrary":
-    """The library, from the store if it is there; else built, and those it needs before it."""
+    """The library, from the store or from what machines share; else built, after those it needs."""
+    shared = context.shared
     built = stored_library(context, plan)
-    if built is not None:
-        return built
-    with context.store.lock(f"action-{plan.key}") as waited:
-        if waited:
-            context.console.note(f"{plan.title}: another kvpack was building it")
-        return stored_library(context, plan) or _build(context, plan, cache)
+    if built is None:
+        with context.store.lock(f"action-{plan.key}") as waited:
+            if waited:
+                context.console.note(f"{plan.title}: another kvpack was building it")
+            built = stored_library(context, plan)
+            if built is None and shared:
+                built = shared.take_library(plan)
+            built = built or _build(context, plan, cache)
+    if shared and not built.shared and shared.give_library(plan, built):
+        return shared.take_library(plan) or built
+    return built
 
 
 def stored_library(context: Context, plan: "BuildPlan") -> "BuiltLibrary | None":
@@ -42,12 +48,18 @@ def stored_library(context: Context, plan: "BuildPlan") -> "BuiltLibrary | None"
     )
 
 
+def lock_texts(context: Context, plans: "Sequence[BuildPlan]") -> dict[str, bytes]:
+    """Recipe -> the text of its lock: of plans, and of the native libraries below them."""
+    names = dict.fromkeys(one.recipe.name for plan in plans for one in (plan, *plan.below))
+    return {name: context.catalogue.lock_path(name).read_bytes() for name in names}
+
+
 def _build(context: Context, plan: "BuildPlan", cache: Path | None) -> "BuiltLibrary":
-    from kvpack.build.model import BuiltLibrary
+    from kvpack.build.model import SOURCE, BuiltLibrary
 
     start = time.monotonic()
     with context.store.scratch("library") as folder:
-        tar, root = library_in(context, plan, (folder, "source"), cache)
+        tar, root = library_in(context, plan, (folder, SOURCE), cache)
         sha256 = context.store.add_file(tar)
         seconds, size = time.monotonic() - start, tar.stat().st_size
     built = BuiltLibrary(plan=plan, sha256=sha256, size=size, seconds=seconds, hit=False)

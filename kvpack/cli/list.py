@@ -72,7 +72,9 @@ def _write_page(path: Path, context: Context) -> int:
     root = Path(os.path.relpath(catalogue.root.resolve(), place.parent.resolve())).as_posix()
     shown = Path(os.path.relpath(place.resolve(), catalogue.root.resolve())).as_posix()
     locked = {name for name in catalogue.names if catalogue.lock_path(name).is_file()}
-    text = page(recipes, locked=locked, root=root, command=f"kvpack list --page {shown}")
+    command = f"kvpack list --page {shown}"
+    kits = context.roots.toolkits
+    text = page(recipes, locked=locked, root=root, command=command, toolkits=kits)
     changed = not place.is_file() or place.read_bytes() != text.encode()
     if changed:
         write_text(place, text)

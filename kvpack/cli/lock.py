@@ -2,8 +2,8 @@
 
 What is locked stays locked: only what the recipe newly asks for, or what --upgrade names, moves.
 --check writes nothing, needs no network, and exits with 21 if recipe and lock differ.
-A git source that cannot be reached does not stop a lock: what is missing is told as "incomplete",
-and --strict makes that an error.
+A git source, or the registry of an image, that cannot be reached does not stop a lock: what is
+missing is told as "incomplete", and --strict makes that an error.
 """
 
 import argparse
@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="only compare, offline")
     parser.add_argument(
         "--upgrade", metavar="INPUT",
-        help="let this input move: a project (cibuildwheel), a root (debian-bookworm), or source",
+        help="let this input move: a project (cibuildwheel), a root (debian-bookworm), a toolkit "
+        "that is an image (rocm7), or source",
     )  # fmt: skip
     parser.add_argument(
         "--strict",
@@ -121,7 +122,8 @@ def _lock(name: str, upgrade: str | None, context: Context) -> dict[str, object]
     except LockMissing:
         old = None
     new = pin(
-        recipe, context.roots, Online(context, name, recipe.build.read_package),
+        recipe, context.roots,
+        Online(context, name, recipe.build.read_package, wraps=bool(recipe.build.wraps)),
         old=old, upgrade=upgrade, reporter=console,
         patches=lambda file: sha256_file(catalogue.patch_path(name, file)),
     )  # fmt: skip

@@ -5,15 +5,12 @@ import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from kvpack.build.model import BuildPlan, BuiltWheel
+from kvpack.build.model import SOURCE, BuildPlan, BuiltWheel
 from kvpack.cli.context import Context
 from kvpack.errors import AuditFailed, Fault
 from kvpack.tools.files import place_file, sha256_file, write_text
-
-if TYPE_CHECKING:
-    from kvpack.cli.shared import SharedResults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,23 +40,19 @@ class Delivered:
         }
 
 
-def make(
-    context: Context,
-    plan: BuildPlan,
-    out: Path,
-    cache: Path | None,
-    shared: "SharedResults | None" = None,
-) -> Delivered:
+def make(context: Context, plan: BuildPlan, out: Path, cache: Path | None) -> Delivered:
     """Deliver one target's wheel, from the store if it is there, or from what machines share.
 
     Two processes that want the same key: one builds, the other waits and finds it.
 
     :raises AuditFailed: with every error; nothing is written to ``out``.
     """
+    from kvpack.audit.library import UNUSED
     from kvpack.cli.judge import judge, remembered
 
     if plan.recipe.library is not None:
         return _library(context, plan, out, cache)
+    shared = context.shared
     built, taken = stored(context, plan), False
     verdict = remembered(context, plan, built.sha256) if built else None
     if built is None or verdict is None:
@@ -79,6 +72,9 @@ def make(
         first = shared.take(plan)
         built, taken = first or built, first is not None
         verdict = judge(context, plan, built)
+    for finding in verdict["findings"]:
+        if finding["check"] == UNUSED:
+            context.console.warn(f"{built.file}: {finding['message']}; next: {finding['hint']}")
     path = deliver(context, plan, built, (verdict, out))
     return Delivered(plan=plan, built=built, path=path, audit=verdict, shared=taken)
 
@@ -99,7 +95,7 @@ def _library(context: Context, plan: BuildPlan, out: Path, cache: Path | None) -
         seconds=made.seconds,
         hit=made.hit,
     )
-    return Delivered(plan=plan, built=built, path=path, audit=None)
+    return Delivered(plan=plan, built=built, path=path, audit=None, shared=made.shared)
 
 
 def stored(context: Context, plan: BuildPlan) -> BuiltWheel | None:
@@ -122,7 +118,7 @@ def build(context: Context, plan: BuildPlan, cache: Path | None) -> BuiltWheel:
     """Build, keep the wheel, and record the action; the record comes last."""
     start = time.monotonic()
     with context.store.scratch("build") as folder:
-        wheel, root = cibuildwheel_in(context, plan, (folder, "source"), cache)
+        wheel, root = cibuildwheel_in(context, plan, (folder, SOURCE), cache)
         sha256 = context.store.add_file(wheel)
         built = BuiltWheel(
             key=plan.key,

@@ -219,7 +219,7 @@ def _relocked(
     known = {patch.id: patch for patch in lock.patches}
     known.update(new)
     patches = tuple(known[patch.id] for patch in recipe.patches)
-    missing = incomplete(recipe, context.roots, lock.source, patches)
+    missing = incomplete(recipe, context.roots, lock.source, patches, lock.toolkit)
     return seal(lock.model_copy(update={"patches": patches, "incomplete": missing}))
 
 

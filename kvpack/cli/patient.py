@@ -12,7 +12,13 @@ from kvpack.cli.context import Context
 from kvpack.cli.interpreter import ask
 from kvpack.cli.mooncake_config import ability
 from kvpack.doctor import installed
-from kvpack.doctor.environment import Environment, Library, mori_rocm_of, torch_of
+from kvpack.doctor.environment import (
+    Environment,
+    Library,
+    mooncake_peermem_of,
+    mori_rocm_of,
+    torch_of,
+)
 from kvpack.doctor.installed import Found
 from kvpack.doctor.rules import Rules
 from kvpack.resolve.families import Families
@@ -61,8 +67,11 @@ class Reader:
             distributions=tuple(sorted(distributions, key=lambda one: one.name)),
             doubled=tuple(doubled),
             libraries=libraries,
-            torch=_text_of(found, "torch", "torch/version.py", torch_of),
-            mori_rocm=_text_of(found, "amd-mori", "mori/_rocm_build_info.py", mori_rocm_of),
+            torch=_text_of(found, ("torch",), "torch/version.py", torch_of),
+            mori_rocm=_text_of(found, ("amd-mori",), "mori/_rocm_build_info.py", mori_rocm_of),
+            mooncake_peermem=_text_of(
+                found, self._names("mooncake"), "mooncake/__init__.py", mooncake_peermem_of
+            ),
             torch_files=tuple(self._torch_files(found, prefix)),
             collisions=self._collisions(found, prefix),
             found_beside=tuple(
@@ -76,13 +85,17 @@ class Reader:
         self, found: list[Found], elves: "list[tuple[Found, str, ElfFile]]", prefix: Path
     ) -> "WheelAbility | None":
         """What the one installed Mooncake can do; nothing is said of none or several."""
-        family = next(one for one in self.families.family if one.name == "mooncake")
-        mine = [one for one in found if one.name in family.names]
+        names = self._names("mooncake")
+        mine = [one for one in found if one.name in names]
         if len(mine) != 1:
             return None
         paths = [installed.placed(row.path, mine[0], prefix) for row in mine[0].rows or ()]
         headers = [elf for one, _, elf in elves if one is mine[0]]
         return ability(mine[0].name, mine[0].version, paths, headers)
+
+    def _names(self, family: str) -> tuple[str, ...]:
+        """The distributions of a family."""
+        return next(one for one in self.families.family if one.name == family).names
 
     def _elves(self, found: list[Found], prefix: Path) -> "Iterator[tuple[Found, str, ElfFile]]":
         """ELF files with their distribution and place; unread ones are known by name alone."""
@@ -173,11 +186,11 @@ def _beside(prefix: Path) -> set[str]:
 
 
 def _text_of(
-    found: Iterable[Found], name: str, path: str, parse: Callable[[str], _Parsed | None]
+    found: Iterable[Found], names: Sequence[str], path: str, parse: Callable[[str], _Parsed | None]
 ) -> _Parsed | None:
-    """Parse one text file of one distribution, if it is there."""
+    """Parse one text file of the first of some distributions, if it is there."""
     for one in found:
-        if one.name == name:
+        if one.name in names:
             try:
                 return parse((one.site / path).read_text(encoding="utf-8", errors="replace"))
             except OSError:

@@ -95,6 +95,9 @@ def uses(context: Context, recipe: "Recipe", target: "Target") -> "Iterator[tupl
 
     :raises TargetUnavailable: if a library is not offered for the target's cell.
     """
+    if not recipe.build.libraries:
+        return
+
     from kvpack.lock.check import Slicer
     from kvpack.recipe.expand import library_target
     from kvpack.recipe.load import load_recipe
@@ -130,17 +133,19 @@ def _check_prefixes(recipe: "Recipe", libraries: "list[BuildPlan]") -> None:
 
     :raises RecipeInvalid: if there are.
     """
-    places: dict[str, str] = {}
-    for plan in libraries:
-        prefix = plan.recipe.library.prefix if plan.recipe.library else ""
-        first = places.setdefault(prefix, plan.recipe.name)
-        if first != plan.recipe.name:
-            raise RecipeInvalid(
-                f"recipe {recipe.name} builds with {first} and {plan.recipe.name}, both at "
-                f"{prefix}",
-                cause="they would write over each other",
-                hint=f"give one another [library] prefix in recipes/{plan.recipe.name}.toml",
-            )
+    from kvpack.recipe.library import clashes
+
+    # A library is there too: what its steps install would lie over what it is built with.
+    recipes = [recipe, *(plan.recipe for plan in libraries)]
+    placed = [(one.name, one.library.prefix) for one in recipes if one.library]
+    for first, second, prefix in clashes(placed):
+        raise RecipeInvalid(
+            f"recipe {recipe.name} builds with {first} and {second}, both at {prefix}"
+            if first != recipe.name
+            else f"recipe {recipe.name} is at {prefix}, as {second}, which it is built with",
+            cause="they would write over each other",
+            hint=f"give one another [library] prefix in recipes/{second}.toml",
+        )
 
 
 def library_names(context: Context, recipes: "Iterable[str]") -> list[str]:

@@ -93,6 +93,7 @@ def run(args: Args, context: Context) -> int:
 
 def prepare(args: Args, context: Context) -> "Prepared":
     """The release that the output folder holds, for what is selected."""
+    from kvpack.cli.libraries import lock_texts
     from kvpack.cli.select import of_wheels, plans
     from kvpack.publish.gather import gather
 
@@ -104,8 +105,7 @@ def prepare(args: Args, context: Context) -> "Prepared":
         )
     args.recipes = of_wheels(context, args.recipes)
     found = plans(context, Selected(**vars(args)))  # options that are build's alone: their defaults
-    names = dict.fromkeys(plan.recipe.name for plan in found)
-    locks = {name: context.catalogue.lock_path(name).read_bytes() for name in names}
+    locks = lock_texts(context, found)
     sign_wheels(context, args, (found, args.dist), _published(args, context))
     with context.console.step(
         f"Checking {len(found)} target{'' if len(found) == 1 else 's'} in {args.dist}"

@@ -15,7 +15,7 @@ from kvpack.console import human_size
 from kvpack.errors import MirrorBehind, UsageError
 
 if TYPE_CHECKING:
-    from kvpack.publish.model import Release, Wheel
+    from kvpack.publish.model import LibraryLock, Promise, Release, Wheel
 
 _IDS = {"list": 0, "show": 1, "diff": 2, "retire": 1, "restore": 1}
 
@@ -126,6 +126,9 @@ def _show(args: Args, context: Context) -> None:
     for one in release.promises:
         count = f"{len(one.targets) - len(one.missing)} of {len(one.targets)} targets"
         console.print(f"{one.recipe} {one.version}: {count}, lock {one.lock.sha256[:16]}")
+        for library in one.libraries:
+            named = f"{library.recipe} {library.version}, lock {library.lock.sha256[:16]}"
+            console.print(f"  native library: {named}")
         for target in one.missing:
             console.print(f"  missing: {target}")
     console.table(
@@ -158,7 +161,9 @@ def _differences(old: "Release", new: "Release") -> list[list[str]]:
     def cells(release: "Release") -> dict[tuple[str, str], str]:
         wheels: dict[tuple[str, str], Wheel] = {(w.project, w.target): w for w in release.wheels}
         found = {cell: f"{w.version} {w.sha256[:12]}" for cell, w in wheels.items()}
-        locks = {(p.recipe, "lock"): f"{p.version} {p.lock.sha256[:12]}" for p in release.promises}
+        named: list[Promise | LibraryLock] = [*release.promises]
+        named += [library for promise in release.promises for library in promise.libraries]
+        locks = {(p.recipe, "lock"): f"{p.version} {p.lock.sha256[:12]}" for p in named}
         return found | locks
 
     before, after = cells(old), cells(new)

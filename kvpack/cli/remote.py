@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from packaging.version import Version
 
 from kvpack.cli.context import Context
-from kvpack.cli.sources import content_of, git_sources, repository_for
+from kvpack.cli.sources import content_of, git_sources, repository_for, wraps_of
 from kvpack.errors import ResolutionFailed
 from kvpack.fetch.download import fetch
 from kvpack.fetch.model import Wanted
@@ -24,6 +24,7 @@ from kvpack.tools.archive import newest_mtime, read_member
 if TYPE_CHECKING:
     from kvpack.fetch.simple import Link
     from kvpack.lock.model import LockedDeb, LockedWheel
+    from kvpack.lock.toolkit import FoundImage
     from kvpack.recipe.source import ArchiveSource, GitSource
 
 _PINNED_IMAGES = "cibuildwheel/resources/pinned_docker_images.cfg"
@@ -34,10 +35,13 @@ class Online:
     """``lock.pin.Remote`` on this machine's registries.
 
     :param package: the folder of a source whose pyproject.toml counts, if it is not its root.
+    :param wraps: whether meson's subprojects of a source are read.
     """
 
-    def __init__(self, context: Context, recipe: str, package: str | None = None) -> None:
-        self._context, self._recipe = context, recipe
+    def __init__(
+        self, context: Context, recipe: str, package: str | None = None, *, wraps: bool = False
+    ) -> None:
+        self._context, self._recipe, self._wraps = context, recipe, wraps
         self._pyproject = f"{package}/pyproject.toml" if package else "pyproject.toml"
         self._store = context.store
         self._registries = context.registries
@@ -59,6 +63,7 @@ class Online:
             epoch=newest_mtime(path, name=link.filename),
             pyproject=read_member(path, self._pyproject, name=link.filename),
             pkg_info=read_member(path, "PKG-INFO", name=link.filename),
+            wraps=wraps_of(path, self._pyproject, link.filename) if self._wraps else {},
         )
 
     def commit_of(self, label: str, source: "GitSource") -> str | None:
@@ -75,9 +80,8 @@ class Online:
             for one in found.submodules
         )
         shown = f"{label}, commit {commit[:12]}"
-        content = content_of(
-            self._context, (shown, found.sha256, found.size), found.epoch, self._pyproject
-        )
+        named = (shown, found.sha256, found.size)
+        content = content_of(self._context, named, found.epoch, self._pyproject, wraps=self._wraps)
         return GitTree(commit=commit, tree=found.tree, submodules=tuple(modules), content=content)
 
     def change(self, label: str, source: "GitSource", commit: str) -> str:
@@ -98,7 +102,7 @@ class Online:
         path = self._store.check(source.sha256)
         named = (f"{label}, {source.file}", source.sha256, path.stat().st_size)
         epoch = newest_mtime(path, name=source.file)
-        return content_of(self._context, named, epoch, self._pyproject)
+        return content_of(self._context, named, epoch, self._pyproject, wraps=self._wraps)
 
     def wheels(self, question: uv.Question) -> "tuple[LockedWheel, ...]":
         """Resolve against the primary index of the machine: others may not add versions."""
@@ -107,7 +111,9 @@ class Online:
         where = f"{question.environment.python} {question.environment.arch or 'any'}"
         if not question.requires:
             return ()
-        names = ", ".join(re.split(r"[<>=!~\[; ]", text)[0] for text in question.requires)
+        pinned = [text for text in question.requires if "==" in text]
+        others = (text for text in question.requires if text not in pinned)
+        names = ", ".join([*pinned, *(re.split(r"[<>=!~\[; ]", text)[0] for text in others)])
         with self._reporter.step(
             f"Resolving {textwrap.shorten(names, 60, placeholder=' …')} ({where})"
         ):
@@ -137,6 +143,12 @@ class Online:
                 hint="choose another build.root, or kvpack lock --upgrade cibuildwheel",
             )
         return found
+
+    def tagged_image(self, image: str, arch: Arch) -> "FoundImage":
+        """Ask a registry what a tag names; once in a run, whatever recipe asks."""
+        from kvpack.cli.toolkitimages import find_image
+
+        return find_image(self._context, image, arch)
 
 
 def wanted_wheel(wheel: "LockedWheel") -> Wanted:

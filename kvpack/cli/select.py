@@ -25,6 +25,7 @@ class Selected(accelerators.Told):
     python: str | None = None
     glibc: str | None = None
     arch: str | None = None
+    torch: str | None = None
     sources: Sequence[str] = ()
     dirty: bool = False
 
@@ -43,6 +44,11 @@ def add_selectors(parser: argparse.ArgumentParser, *, recipes: str = "+") -> Non
     group.add_argument("--cuda", metavar="12.9,13.0", help="CUDA versions; the major counts")
     group.add_argument("--rocm", metavar="7", help="ROCm versions; the major counts")
     group.add_argument("--cpu", action="store_true", help="the build without an accelerator")
+    group.add_argument(
+        "--torch",
+        metavar="2.13,2.14",
+        help="minor versions of torch that extensions are for, all in one wheel; or none",
+    )
 
 
 def selection(args: Selected) -> "Selection":
@@ -62,6 +68,7 @@ def selection(args: Selected) -> "Selection":
             glibc=_words("glibc", args.glibc),
             arch=_arches(args.arch),
             accelerator=tuple(chosen) or None,
+            torch=() if args.torch == "none" else _words("torch", args.torch),
         )
     except ValidationError as error:
         item = error.errors()[0]
@@ -70,6 +77,7 @@ def selection(args: Selected) -> "Selection":
             cause={
                 "python": "a Python is written as 3.11",
                 "glibc": "a floor is written as 2.39",
+                "torch": "a minor version is written as 2.13; without extensions: none",
             }.get(str(item["loc"][0]), str(item["msg"])),
             hint=_HINT,
         ) from None

@@ -4,21 +4,22 @@ The storage is a help, not a need: one that does not answer is told once, and bu
 Its credentials stay in this process: a build gets a scrubbed environment and has no network.
 """
 
-import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvpack.cli.context import Context
 from kvpack.errors import StorageFailed, StorageUnsafe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from kvpack.audit.model import AuditReport
-    from kvpack.build.model import BuildPlan, BuiltWheel
+    from kvpack.build.model import BuildPlan, BuiltLibrary, BuiltWheel
+    from kvpack.cli.sharedtaken import Accept
     from kvpack.publish.shared import Result
     from kvpack.tools.signing import PublicKey, Signer
     from kvpack.tools.stored import Found, Objects, Version
 
+T = TypeVar("T")
 SHARED_HIT = "hit (shared)"
 """The state of a target that another machine built."""
 SINGLE = 16
@@ -47,6 +48,8 @@ class SharedResults:
         self._silent = False
         """Whether it failed in this run, so that it is not asked again."""
         self._guarded = False
+        self._given: set[str] = set()
+        """Keys of libraries: each is needed by many wheels."""
         self._poisoned: dict[str, Version] = {}
         """Records that could not be used: a result of one's own may replace them."""
 
@@ -81,10 +84,24 @@ class SharedResults:
     # -- building ---------------------------------------------------------------------------
 
     def take(self, plan: "BuildPlan") -> "BuiltWheel | None":
-        """Bring a result into the store, audited here; ``None``: it has to be built.
+        """Bring a wheel into the store, audited here; ``None``: it has to be built.
 
         :raises StorageUnsafe: before a build whose result could not be shared safely.
         """
+        from kvpack.cli.sharedtaken import accept_wheel
+
+        return self._take(plan, accept_wheel)
+
+    def take_library(self, plan: "BuildPlan") -> "BuiltLibrary | None":
+        """Bring a native library into the store, its tar checked; ``None``: it has to be built.
+
+        :raises StorageUnsafe: before a build whose result could not be shared safely.
+        """
+        from kvpack.cli.sharedtaken import accept_library
+
+        return self._take(plan, accept_library)
+
+    def _take(self, plan: "BuildPlan", accept: "Accept[T]") -> "T | None":
         from kvpack.publish.shared import Poisoned, action_path
 
         if self._silent or plan.dirty:
@@ -93,7 +110,7 @@ class SharedResults:
         try:
             found = self._objects.get(action_path(plan.key))
             if found is not None:
-                return self._taken(plan, found.data)
+                return self._taken(plan, found.data, accept)
             self._guard()
         except Poisoned as reason:
             self._context.console.warn(
@@ -108,22 +125,13 @@ class SharedResults:
             self._give_up(error)
         return None
 
-    def _taken(self, plan: "BuildPlan", data: bytes) -> "BuiltWheel":
-        from kvpack.build.sbom import sbom
-        from kvpack.publish.shared import check_wheel
-        from kvpack.tools.files import canonical_json
-
-        context = self._context
-        bill = canonical_json(sbom(plan.recipe, plan.inputs, plan.key, plan.libraries))
+    def _taken(self, plan: "BuildPlan", data: bytes, accept: "Accept[T]") -> "T":
         result = self._read(plan, data)
-        with context.store.scratch("shared") as folder:
-            wheel = folder / result.file
-            with context.console.step(f"Taking {result.file} from {self.name}"):
-                self._download(result, wheel)
-                check_wheel(wheel, plan, bill)
-            report = self._examined(plan, wheel)
-            context.store.add_file(wheel, expected=result.sha256)
-        return self._judged(plan, result, report)
+        with self._context.store.scratch("shared") as folder:
+            file = folder / result.file
+            with self._context.console.step(f"Taking {result.file} from {self.name}"):
+                self._download(result, file)
+            return accept(self._context, plan, (result, file, (self.name, bool(self._keys))))
 
     def _read(self, plan: "BuildPlan", data: bytes) -> "Result":
         """Read a record, and hold it to the demanded keys.
@@ -137,76 +145,47 @@ class SharedResults:
             check_signature(result, self._keys)
         return result
 
-    def _download(self, result: "Result", wheel: Any) -> None:  # noqa: ANN401  # a path
-        """Read the wheel; one that is cut is begun again."""
+    def _download(self, result: "Result", file: "Path") -> None:
+        """Read the result; one that is cut is begun again."""
         from kvpack.publish.shared import download
 
         for last in (False, False, True):
             try:
-                download(self._objects, result, wheel)
+                download(self._objects, result, file)
             except StorageFailed:
                 if last:
                     raise
             else:
                 return
 
-    def _examined(self, plan: "BuildPlan", wheel: Any) -> "AuditReport":  # noqa: ANN401  # a path
-        """Audit the wheel here.
-
-        :raises Poisoned: if it does not pass.
-        """
-        from kvpack.cli.judge import static_report
-        from kvpack.errors import WheelInvalid
-        from kvpack.publish.shared import Poisoned
-
-        try:
-            report = static_report(self._context, plan, wheel)
-        except WheelInvalid as error:
-            raise Poisoned(error.what) from None
-        if not report.passed:
-            first = report.errors[0]
-            count = len(report.errors)
-            rest = f" (and {count - 1} more)" if count > 1 else ""
-            raise Poisoned(f"its wheel breaks a rule: {first.place}: {first.message}{rest}")
-        return report
-
-    def _judged(self, plan: "BuildPlan", result: "Result", report: "AuditReport") -> "BuiltWheel":
-        """Remember result and verdict, running the wheel here only if nobody did by these rules.
-
-        :raises Poisoned: if the wheel does not pass.
-        """
-        from kvpack.cli.judge import judge, verdict_name
-        from kvpack.cli.sharedverdict import built_of, with_trial
-        from kvpack.publish.shared import Poisoned
-
-        store, built = self._context.store, built_of(result)
-        name = verdict_name(plan, result.sha256)
-        whole = with_trial(plan, report, result, name)
-        if whole is not None:
-            store.write_record("audits", name, whole.as_json())
-        verdict = judge(self._context, plan, built)
-        if not verdict["passed"]:
-            raise Poisoned("its wheel fails when it is run")
-        record = {
-            "schema": 1, "key": plan.key, "action": plan.action, "made": int(time.time()),
-            "seconds": result.seconds, "root": result.root, "builder": result.builder,
-            "shared": self.name,
-            "wheel": {"file": built.file, "sha256": built.sha256, "size": built.size},
-        }  # fmt: skip
-        store.write_record("actions", plan.key, record)
-        store.write_record("cells", plan.cell, {"key": plan.key, "seconds": built.seconds})
-        return built
-
     # -- giving -----------------------------------------------------------------------------
 
     def give(self, plan: "BuildPlan", built: "BuiltWheel", verdict: dict[str, Any]) -> bool:
-        """Share a result that passed its audit.
+        """Share a wheel that passed its audit.
 
         :returns: whether another machine's result of the same key counts instead, with other
             bytes: take that one.
         :raises StorageUnsafe: if the storage ignores conditions.
         """
         from kvpack.cli.sharedverdict import result_of
+
+        return self._give(plan, built, lambda: result_of(self._context, plan, built, verdict))
+
+    def give_library(self, plan: "BuildPlan", built: "BuiltLibrary") -> bool:
+        """Share a native library, as ``give`` does a wheel; asked for it again, nothing is done."""
+        from kvpack.cli.sharedverdict import library_result
+
+        if plan.key in self._given:
+            return False
+        self._given.add(plan.key)
+        return self._give(plan, built, lambda: library_result(self._context, plan, built))
+
+    def _give(
+        self,
+        plan: "BuildPlan",
+        built: "BuiltWheel | BuiltLibrary",
+        result_of: "Callable[[], Result]",
+    ) -> bool:
         from kvpack.publish.shared import give
 
         if not self._write or self._silent or plan.dirty:
@@ -219,15 +198,15 @@ class SharedResults:
                 if stands:
                     return False
             self._guard()
-            result = self._signed(plan, result_of(self._context, plan, built, verdict))
+            result = self._signed(plan, result_of())
             if result is None:
                 return False
-            wheel = self._context.store.check(built.sha256)
-            if give(self._objects, result, wheel, instead_of=bad):
+            file = self._context.store.check(built.sha256)
+            if give(self._objects, result, file, instead_of=bad):
                 self._poisoned.pop(plan.key, None)
                 console.note(f"{plan.title}: shared at {self.name}")
                 return False
-            return self._other_first(plan, built)
+            return self._other_first(plan, result)
         except StorageUnsafe:
             raise
         except StorageFailed as error:
@@ -250,7 +229,7 @@ class SharedResults:
             return False, found.stat.version
         return True, None
 
-    def _other_first(self, plan: "BuildPlan", built: "BuiltWheel") -> bool:
+    def _other_first(self, plan: "BuildPlan", mine: "Result") -> bool:
         from kvpack.publish.shared import Poisoned, action_path
 
         found = self._objects.get(action_path(plan.key))
@@ -258,11 +237,11 @@ class SharedResults:
             first = self._read(plan, found.data) if found else None
         except Poisoned:
             return False
-        if first is None or first.sha256 == built.sha256:
+        if first is None or first.sha256 == mine.sha256:
             return False
         self._context.console.warn(
-            f"{plan.title}: another machine shared other bytes for the same key first; its wheel "
-            "is taken. kvpack build --rebuild shows what differs"
+            f"{plan.title}: another machine shared other bytes for the same key first; its "
+            f"{mine.kind} is taken. kvpack build --rebuild shows what differs"
         )
         return True
 
@@ -274,8 +253,8 @@ class SharedResults:
         from kvpack.publish.shared import Poisoned, check_signature, signed
 
         if self._signer is not None:
-            if (self._context.store.read_record("actions", plan.key) or {}).get("shared"):
-                self._context.console.note(f"{plan.title}: it was not built here, nor signed")
+            if foreign := self._foreign(plan):
+                self._context.console.note(f"{plan.title}: {foreign}, nor signed")
                 return None  # whoever put it there would get a signature for it
             result = signed(result, self._signer)
         try:
@@ -285,6 +264,21 @@ class SharedResults:
             self._context.console.warn(f"{plan.title}: not shared: {reason} (--sign-key)")
             return None
         return result
+
+    def _foreign(self, plan: "BuildPlan") -> str:
+        """What of a result nobody known vouches for; empty: nothing.
+
+        A wheel may be built here with a library that was not: then its taker must have demanded a
+        signature of the library.
+        """
+        records = self._context.store.read_record
+        if (records("actions", plan.key) or {}).get("shared"):
+            return "it was not built here"
+        for one in plan.below:
+            record = records("actions", one.key) or {}
+            if record.get("shared") and not record.get("demanded"):
+                return f"the native library {one.title} was not built here"
+        return ""
 
     def _guard(self) -> None:
         """Probe the storage before the first write of a run; nothing is asked in read-only mode."""

@@ -90,6 +90,14 @@ def _head(context: Context, recipe: "Recipe") -> None:
     for use in recipe.build.libraries:
         when = f" ({use.when})" if use.when else ""
         console.print(f"built with the native library {use.name} {use.version}{when}")
+    images = {accelerator: image for accelerator, _, image in context.roots.toolkits.images(recipe)}
+    for accelerator, image in images.items():
+        console.print(
+            f"toolkit for {accelerator}: {image.folder} of {image.image}, "
+            f"for {' and '.join(image.arch)} on glibc {image.glibc} or newer"
+        )
+    for accelerator, minors in recipe.targets.torch.items():
+        console.print(f"extensions of torch for {accelerator}: --torch {','.join(minors)}")
 
 
 def _requirements(context: Context, recipe: "Recipe", name: str) -> int:
@@ -137,6 +145,7 @@ def _options(recipe: "Recipe") -> list[list[str]]:
     rows = []
     for name, option in sorted(recipe.options.items()):
         values = [f"{a}: {_value(v)}" for a, v in option.per_accelerator.items()]
+        values += [] if option.with_torch is None else [f"--torch: {_value(option.with_torch)}"]
         default = ", ".join([_value(option.default), *values])
         name_there = option.cmake or option.meson or option.env or f"--{option.configure}"
         when = f" ({option.when})" if option.when else ""

@@ -178,12 +178,18 @@ def dirty_tree(context: Context, inputs: "Inputs") -> "DirtyTree":
 
 
 def content_of(
-    context: Context, named: tuple[str, str, int], epoch: int, pyproject: str = "pyproject.toml"
+    context: Context,
+    named: tuple[str, str, int],
+    epoch: int,
+    pyproject: str = "pyproject.toml",
+    *,
+    wraps: bool = False,
 ) -> "Sdist":
     """What a source archive of the store says about itself.
 
     :param named: how messages call it, its sha256 and its size.
     :param pyproject: the place of its pyproject.toml, below its one top folder.
+    :param wraps: whether meson's subprojects are read too.
     """
     from kvpack.lock.sdist import Sdist
     from kvpack.tools.archive import read_member
@@ -198,4 +204,14 @@ def content_of(
         epoch=epoch,
         pyproject=read_member(path, pyproject, name=shown),
         pkg_info=read_member(path, "PKG-INFO", name=shown),
+        wraps=wraps_of(path, pyproject, shown) if wraps else {},
     )
+
+
+def wraps_of(archive: Path, pyproject: str, shown: str) -> dict[str, bytes]:
+    """The ``.wrap`` files of meson's subprojects, by name, beside a pyproject.toml."""
+    from kvpack.tools.archive import read_folder
+
+    folder = "/".join(filter(None, (pyproject.rpartition("/")[0], "subprojects")))
+    found = read_folder(archive, folder, ".wrap", name=shown)
+    return {file.removesuffix(".wrap"): text for file, text in found.items()}

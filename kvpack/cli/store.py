@@ -2,26 +2,33 @@
 
 verify   compares every blob with its digest; --repair removes those that differ
 gc       removes blobs that neither a kept result names nor a lock of any catalogue that used the
-         store, what killed processes left, and remembered answers that are void or old;
-         --keep-results DAYS also drops older results
+         store, what killed processes left, and remembered answers that are void or old; and the
+         images of builder roots that kvpack made for this store and that neither what a recipe
+         builds now needs, nor a kept result was built in, nor anybody uses;
+         --keep-results DAYS also drops older results, --dry-run only says what would go
 usage    files and bytes of every kind of blob, record and log
 """
 
 import argparse
 import contextlib
 import time
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context, Options
 from kvpack.console import human_size
 from kvpack.errors import CatalogueError, Fault, StoreCorrupt
+
+if TYPE_CHECKING:
+    from kvpack.cli.imagegc import Swept
 
 
 class Args(Options):
     action: str
     repair: bool = False
     keep_results: float | None = None
+    dry_run: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-results", type=float, metavar="DAYS", help="gc: drop results older than this"
     )
+    parser.add_argument("--dry-run", action="store_true", help="gc: remove nothing, say what would")
 
 
 def run(args: Args, context: Context) -> int:
@@ -60,39 +68,75 @@ def _verify(args: Args, context: Context) -> int:
 
 
 def _collect(args: Args, context: Context) -> int:
-    store, console = context.store, context.console
-    removed = _drop_results(context, args.keep_results)
-    gone = store.collect(_needed(context))
+    from kvpack.cli.imagegc import sweep
+
+    store, console, dry = context.store, context.console, args.dry_run
+    dropped = _old_results(context, args.keep_results)
+    needed = _needed(context, dropped)
+    for key in () if dry else dropped:
+        store.remove_record("actions", key)
+    gone = store.collect(needed, dry=dry)
+    swept = sweep(context, known_catalogues(context), dropped, dry=dry)
     if console.as_json:
-        console.answer("store-gc", {"results": removed, "files": gone.entries, "bytes": gone.size})
-    else:
-        console.print(
-            f"{gone.entries} files, {human_size(gone.size)} and {removed} results removed"
-        )
+        told = {
+            "removed": swept.removed, "bytes": swept.size, "kept": swept.kept,
+            "others": swept.others,
+        }  # fmt: skip
+        console.answer(
+            "store-gc",
+            {
+                "results": len(dropped), "files": gone.entries, "bytes": gone.size,
+                "images": told, "notes": swept.notes, "dry-run": dry,
+            },
+        )  # fmt: skip
+        return 0
+    how = "would be removed" if dry else "removed"
+    files = f"{gone.entries} files, {human_size(gone.size)}"
+    console.print(f"{files} and {len(dropped)} results {how}")
+    _show_images(swept, context, how)
     return 0
 
 
-def _drop_results(context: Context, days: float | None) -> int:
+def _show_images(swept: "Swept", context: Context, how: str) -> None:
+    """What became of images; nothing where there are none."""
+    for one in swept.removed:
+        context.console.print(f"  {one['image']} ({one['engine']}): {human_size(one['bytes'])}")
+    if swept.removed or swept.kept:
+        count = len(swept.removed)
+        images = f"{count} image{'' if count == 1 else 's'}, {human_size(swept.size)}"
+        context.console.print(f"{images} {how}")
+    for why, count in sorted(swept.kept.items()):
+        context.console.print(f"{count} image{' stays' if count == 1 else 's stay'}: {why}")
+    if swept.others:
+        context.console.detail(f"{swept.others} images of other stores are not looked at")
+    for note in swept.notes:
+        context.console.warn(note)
+
+
+def _old_results(context: Context, days: float | None) -> list[str]:
+    """Keys of results that are older than so many days."""
     if days is None:
-        return 0
+        return []
     limit = time.time() - days * 86400
-    old = [key for key, record in context.store.records("actions") if record.get("made", 0) < limit]
-    for key in old:
-        context.store.remove_record("actions", key)
-    return len(old)
+    return [
+        key for key, record in context.store.records("actions") if record.get("made", 0) < limit
+    ]
 
 
-def _needed(context: Context) -> set[str]:
+def _needed(context: Context, dropped: Collection[str]) -> set[str]:
     """Digests that a result or a lock of any catalogue that used this store names.
 
+    :param dropped: keys of results that do not count any more.
     :raises LockInvalid: if a lock cannot be read: nothing is removed then.
     """
+    from kvpack.cli.toolkitimages import image_parts
     from kvpack.lock.file import read_lock
-    from kvpack.lock.source import LockedPatch, PendingGit
+    from kvpack.lock.source import LockedPatch, PendingArchive, PendingGit
 
     keep = {
         str(record[kind]["sha256"])
-        for _, record in context.store.records("actions")
+        for key, record in context.store.records("actions")
+        if key not in dropped
         for kind in ("wheel", "library")
         if kind in record
     }
@@ -100,9 +144,12 @@ def _needed(context: Context) -> set[str]:
         for path in sorted((root / "lock").glob("*.toml")):
             lock = read_lock(path, str(path))
             keep |= {s.sha256 for s in lock.source if not isinstance(s, PendingGit)}
+            read = (s for s in lock.source if not isinstance(s, PendingGit | PendingArchive))
+            keep |= {wrap.sha256 for source in read for wrap in source.wrap}
             keep |= {p.sha256 for p in lock.patches if isinstance(p, LockedPatch)}
             keep |= {wheel.sha256 for wheel in lock.wheels}
             keep |= {deb.sha256 for root in lock.root for deb in root.packages}
+            keep |= {part.sha256 for image in lock.toolkit for part in image_parts(image)}
     return keep
 
 

@@ -9,7 +9,7 @@ from kvpack.cli.sources import git_sources, repository_for
 from kvpack.errors import DigestMismatch, FetchFailed
 from kvpack.fetch.download import fetch
 from kvpack.fetch.mirrors import input_place
-from kvpack.fetch.model import ChangeWanted, GitRepository, GitWanted, Wanted
+from kvpack.fetch.model import ChangeWanted, GitRepository, GitWanted, PartWanted, Wanted
 from kvpack.fetch.transfer import Effort
 from kvpack.lock.source import DirtyTree, LockedArchive, LockedSource
 from kvpack.recipe.source import SdistSource
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kvpack.recipe.model import Recipe
 
 
-AnyWanted = Wanted | GitWanted | ChangeWanted
+AnyWanted = Wanted | GitWanted | ChangeWanted | PartWanted
 
 
 def source_of(plan: "BuildPlan") -> list[AnyWanted]:
@@ -35,6 +35,15 @@ def source_of(plan: "BuildPlan") -> list[AnyWanted]:
 
 
 def wanted_source(recipe: "Recipe", source: "BuildSource") -> list[AnyWanted]:
+    """A locked source, and what meson's subprojects download."""
+    wraps = (
+        Wanted(registry="url", place=w.url, mirrors=w.mirrors, filename=w.file, sha256=w.sha256)
+        for w in source.wrap
+    )
+    return [*_wanted_tree(recipe, source), *wraps]
+
+
+def _wanted_tree(recipe: "Recipe", source: "BuildSource") -> list[AnyWanted]:
     """A locked source; a working tree is in the store already."""
     named = recipe.versions[source.version].source
     mirrors = () if isinstance(named, SdistSource) else named.mirrors
@@ -104,14 +113,19 @@ def root_parts(inputs: "Inputs") -> list[AnyWanted]:
 
 
 def toolkit_parts(inputs: "Inputs") -> list[AnyWanted]:
-    """The wheels of the accelerator's toolkit."""
-    return [wanted_wheel(wheel) for wheel in inputs.toolkit]
+    """The wheels of the accelerator's toolkit, or the parts of its image."""
+    from kvpack.cli.toolkitimages import image_parts
+
+    image = image_parts(inputs.toolkit_image) if inputs.toolkit_image else []
+    return [*(wanted_wheel(wheel) for wheel in inputs.toolkit), *image]
 
 
 def build_parts(plan: "BuildPlan") -> list[AnyWanted]:
     """What a build takes beside its root."""
-    wheels = (*plan.inputs.build, *plan.inputs.host)
-    return source_of(plan) + [wanted_wheel(wheel) for wheel in wheels]
+    inputs = plan.inputs
+    torch = (wheel for one in inputs.torch for wheel in one.wheels)
+    wheels = {wheel.file: wheel for wheel in (*inputs.build, *torch, *inputs.host)}
+    return source_of(plan) + [wanted_wheel(wheel) for wheel in wheels.values()]
 
 
 def import_parts(inputs: "Inputs") -> list[AnyWanted]:
@@ -139,6 +153,10 @@ def supply(context: Context, wanted: list[AnyWanted]) -> None:
     for entry in wanted:
         if isinstance(entry, GitWanted | ChangeWanted) and not _mirrored(context, entry):
             git_sources(context).supply(entry)
+    if parts := [entry for entry in wanted if isinstance(entry, PartWanted)]:
+        from kvpack.cli.toolkitimages import supply_parts
+
+        supply_parts(context, parts)
     fetch(
         [entry for entry in wanted if isinstance(entry, Wanted)],
         store=context.store,

@@ -1,5 +1,6 @@
 """Between recipes: does a native library offer what it is asked for, and who builds with it."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
 
 def check_libraries(context: Context, recipe: "Recipe") -> None:
-    """Whether each target that a recipe offers has its native libraries. Asks no lock.
+    """Whether each target that a recipe offers has its native libraries, at places of their own.
+
+    Asks no lock.
 
     :raises RecipeInvalid: with a fault for each library that is not offered.
     """
-    if found := list(_use_faults(context, recipe)):
+    if found := [*_use_faults(context, recipe), *_prefix_faults(context, recipe)]:
         raise RecipeInvalid(
             f"recipes/{recipe.name}.toml has {counted(len(found), 'fault')} in what it builds with",
             hint=f"mend {'it' if len(found) == 1 else 'them'}, then: kvpack check {recipe.name}",
@@ -48,6 +51,34 @@ def _use_faults(context: Context, recipe: "Recipe") -> Iterator[Fault]:
                 at = f"{place}: build.libraries[{index}]{key}"
                 found[error.what] = Fault(place=at, message=error.what, hint=hint)
         yield from found.values()
+
+
+def _prefix_faults(context: Context, recipe: "Recipe") -> Iterator[Fault]:
+    """Libraries of one build at one prefix, or at that of the library which they are for."""
+    from kvpack.recipe.library import clashes
+    from kvpack.recipe.load import load_recipe
+
+    place = context.catalogue.shown(context.catalogue.recipe_path(recipe.name))
+    order = [use.name for use in recipe.build.libraries]
+    prefixes = {recipe.name: recipe.library.prefix} if recipe.library else {}
+    for name in order:
+        with contextlib.suppress(KvpackError):
+            if library := load_recipe(context.catalogue, name).library:
+                prefixes[name] = library.prefix
+    found: dict[tuple[str, str], Fault] = {}
+    for version in recipe.versions:
+        for accelerator in recipe.targets.accelerator:
+            used = [use.name for use in recipe.build.libraries_for(version, accelerator)]
+            placed = [(n, prefixes[n]) for n in (recipe.name, *used) if n in prefixes]
+            for first, second, prefix in clashes(placed):
+                limits = "" if first == recipe.name else ", or limit one use by when or accelerator"
+                found[first, second] = Fault(
+                    place=f"{place}: build.libraries[{order.index(second)}]",
+                    message=f"{first} and {second} are both at {prefix}: they would write over "
+                    "each other",
+                    hint=f"give one another [library] prefix in recipes/{second}.toml{limits}",
+                )
+    yield from found.values()
 
 
 def _nearest(

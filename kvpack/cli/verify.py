@@ -12,24 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context, Options
-from kvpack.errors import (
-    CatalogueError,
-    FetchFailed,
-    LockDrift,
-    LockInvalid,
-    LockMissing,
-    OfflineMissing,
-    TargetUnavailable,
-    UsageError,
-    VerificationFailed,
-)
+from kvpack.errors import FetchFailed, OfflineMissing, UsageError, VerificationFailed
 from kvpack.names import did_you_mean
 
 if TYPE_CHECKING:
     from kvpack.cli.verify_places import Place
-    from kvpack.publish.attest import Embedded
     from kvpack.publish.attest_checks import Check, Files
     from kvpack.publish.keyless import Attestations
+    from kvpack.publish.model import Release
 
 
 class Args(Options):
@@ -110,7 +100,14 @@ def _failed(place: "Place", bad: "list[Check]") -> VerificationFailed:
         cause="the wheel, what lies beside it or the storage was changed, or you asked for more "
         "than is there",
         hint="do not install it; fetch it again from another place",
-        faults=[Fault(place=one.name, message=f"{one.outcome}: {one.detail}") for one in bad],
+        faults=[
+            Fault(
+                place=one.name,
+                message=f"{one.outcome}: {one.detail}",
+                hint=one.hint,
+            )
+            for one in bad
+        ],
     )
 
 
@@ -128,6 +125,7 @@ def _required(text: str | None) -> set[str]:
 
 def _checks(args: Args, context: Context, place: "Place") -> "list[Check]":
     from kvpack.audit.wheel import inspect_wheel
+    from kvpack.cli.verify_locks import library_checks, lock_check
     from kvpack.publish import attest_checks as told
     from kvpack.publish.attest import embedded
     from kvpack.publish.keyless import identity_check, is_ours
@@ -146,12 +144,14 @@ def _checks(args: Args, context: Context, place: "Place") -> "list[Check]":
         provenance=place.beside(EVIDENCE["provenance"]),
     )
     envelope, sound = told.read_files(files)
+    released, manifest = _release(args, place, wheel, files)
     found = [
         _hash(place, wheel[1]),
-        _release(args, place, wheel, files),
+        released,
         told.outcome("record", wrong + more, "every member has the hash that RECORD names"),
         *told.embedded_checks(inside, facts.version if facts else ""),
-        _lock(args, context, inside),
+        lock_check(args.recipe, context, inside),
+        *library_checks(place, inside, manifest),
         sound,
     ]
     attestations = _attestations(files)
@@ -183,19 +183,22 @@ def _hash(place: "Place", sha256: str) -> "Check":
     return outcome("hash", wrong, f"{sha256}, as the URL says")
 
 
-def _release(args: Args, place: "Place", wheel: tuple[str, str], files: Any) -> "Check":  # noqa: ANN401
+def _release(
+    args: Args, place: "Place", wheel: tuple[str, str], files: "Files"
+) -> "tuple[Check, Release | None]":
+    """What the release says of the wheel, and its manifest, if there is one to be believed."""
     from kvpack.publish.attest_checks import Check, outcome
     from kvpack.publish.attest_release import Unlisted, manifested
     from kvpack.tools.files import sha256_of
 
     if place.storage is None:
-        return Check("release", "not checked", "the wheel is not in a storage of releases")
+        return Check("release", "not checked", "the wheel is not in a storage of releases"), None
     try:
         found = manifested(place.storage, args.channel, wheel[0], args.release)
     except Unlisted as reason:
-        return Check("release", "not checked", str(reason))
+        return Check("release", "not checked", str(reason)), None
     except ValueError as error:
-        return Check("release", "failed", str(error))
+        return Check("release", "failed", str(error)), None
     wrong = []
     if found.wheel.sha256 != wheel[1]:
         wrong.append(f"it names {found.wheel.sha256}, the wheel has {wheel[1]}")
@@ -204,54 +207,8 @@ def _release(args: Args, place: "Place", wheel: tuple[str, str], files: Any) -> 
         if (named.sha256 if named else None) != (sha256_of(data) if data is not None else None):
             wrong.append(f"what lies beside the wheel as its {kind} is not what it names")
     about = f"release {found.release}"
-    return outcome("release", f"{about}: {'; '.join(wrong)}" if wrong else "", f"{about} names it")
-
-
-def _lock(args: Args, context: Context, inside: "Embedded | None") -> "Check":
-    """Compare the inputs that the wheel names with those of the catalogue's lock."""
-    from kvpack.publish.attest_checks import Check, outcome
-
-    if args.recipe is None:
-        return Check("lock", "not checked", "no --recipe was given")
-    if inside is None:
-        return Check("lock", "not checked", "the wheel carries no action: not built by kvpack")
-    try:
-        locked, differs = _locked(context, args.recipe, inside.document)
-    except (LockMissing, CatalogueError, TargetUnavailable) as error:
-        return Check("lock", "not checked", error.what)
-    except (LockInvalid, LockDrift) as error:
-        return Check("lock", "failed", error.what)
-    wrong = ""
-    if inside.lock_digest != f"sha256:{locked}":
-        wrong = f"lock/{args.recipe}.toml names other inputs: {differs}"
-    return outcome("lock", wrong, f"lock/{args.recipe}.toml names the same inputs")
-
-
-def _locked(context: Context, name: str, action: dict[str, Any]) -> tuple[str, str]:
-    """Digest of a target's slice of the lock, and the first difference to an action."""
-    from kvpack.build.key import first_difference, lock_digest
-    from kvpack.cli.planning import plan_for, read_checked_lock
-    from kvpack.lock.check import Slicer
-    from kvpack.recipe.expand import matrix
-    from kvpack.recipe.load import load_recipe
-
-    recipe = load_recipe(context.catalogue, name)
-    said, of = action.get("target") or {}, action.get("recipe") or {}
-    targets = [
-        one
-        for one in (
-            matrix(recipe, context.roots, str(of.get("version")))
-            if of.get("name") == name and of.get("version") in recipe.versions
-            else ()
-        )
-        if (one.python_tag, one.glibc, one.arch, one.accelerator)
-        == tuple(said.get(axis) for axis in ("python", "glibc", "arch", "accelerator"))
-    ]
-    if not targets:
-        raise TargetUnavailable(f"recipe {name} offers no such target")
-    plan = plan_for(context, recipe, Slicer(recipe, read_checked_lock(context, recipe)), targets[0])
-    found = first_difference({"lock": action.get("lock")}, {"lock": plan.action["lock"]})
-    return lock_digest(plan.inputs), found or ""
+    wrongs = f"{about}: {'; '.join(wrong)}" if wrong else ""
+    return outcome("release", wrongs, f"{about} names it"), found.manifest
 
 
 # -- places ---------------------------------------------------------------------------------------
@@ -259,6 +216,7 @@ def _locked(context: Context, name: str, action: dict[str, Any]) -> tuple[str, s
 
 @contextlib.contextmanager
 def _place(named: str, context: Context) -> "Iterator[Place]":
+    from kvpack.cli.nowheel import no_wheel
     from kvpack.cli.verify_places import local, remote
 
     if "://" in named:
@@ -270,4 +228,6 @@ def _place(named: str, context: Context) -> "Iterator[Place]":
         path = Path(named)
         if not path.is_file():
             raise FetchFailed(f"{named}: no such file", hint="name a wheel, or a URL")
+        if (other := no_wheel(path, context)) is not None:
+            raise other
         yield local(path)

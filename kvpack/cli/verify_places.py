@@ -31,6 +31,8 @@ class Place:
     """Reads what has the wheel's name and a suffix."""
     storage: Callable[[str], bytes | None] | None
     """Reads an object of the storage; ``None``: it is in none."""
+    root: str = ""
+    """Where that storage is."""
 
 
 def local(path: Path) -> Place:
@@ -44,7 +46,9 @@ def local(path: Path) -> Place:
     root = path.absolute().parent.parent.parent
     in_storage = path.absolute().parent.parent.name == "files" and (root / "channels").is_dir()
     storage = _small(FolderObjects(root)) if in_storage else None
-    return Place(shown=path.name, path=path, sha256=None, beside=beside, storage=storage)
+    return Place(
+        shown=path.name, path=path, sha256=None, beside=beside, storage=storage, root=str(root)
+    )
 
 
 def remote(url: str, folder: Path, context: Context) -> Place:
@@ -71,7 +75,7 @@ def remote(url: str, folder: Path, context: Context) -> Place:
         beside, storage = _from_objects(root, unquote("files/" + place), target, context)
     return Place(
         shown=bare, path=target, sha256=digest if algorithm == "sha256" else None,
-        beside=beside, storage=storage,
+        beside=beside, storage=storage, root=root if files else "",
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: Args, context: Context) -> int:
     """Print every difference of every selected target."""
-    from kvpack.build.key import differences
+    from kvpack.build.difference import differences
     from kvpack.cli.plan import describe
     from kvpack.cli.select import plans
 
@@ -44,7 +44,7 @@ def run(args: Args, context: Context) -> int:
 
 
 def _print(row: dict[str, Any], context: Context) -> None:
-    from kvpack.build.key import difference_lines
+    from kvpack.build.difference import difference_lines
 
     console = context.console
     console.print(f"{row['target']}  key {row['key'][:12]}")

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from kvpack.build.root import root_key, write_root
 from kvpack.build.toolkit import toolkit_key
 from kvpack.cli.context import Context
-from kvpack.cli.images import Hashing, Kept, kept
+from kvpack.cli.images import Hashing, Kept, kept, labels
 from kvpack.cli.layer import library_over, over_root
 from kvpack.cli.supply import root_parts
 from kvpack.errors import (
     EngineMissing,
+    Fault,
     KvpackError,
     OfflineMissing,
     RootFailed,
@@ -55,13 +56,18 @@ def ready_root(
     :raises EngineMissing: if no engine works here.
     :raises RootFailed: if the root cannot be made or pulled.
     """
-    key = inputs.root.image or root_key(inputs, context.roots.debian)
-    if inputs.toolkit:
-        key = toolkit_key(inputs, key, context.roots.toolkits)
-    key = " ".join([key, *(one.sha256 for one in libraries)])
+    key = layers_key(context, inputs, libraries)
     if key not in context.ready_roots:
         context.ready_roots[key] = _probed(context, inputs, libraries)
     return context.ready_roots[key]
+
+
+def layers_key(context: Context, inputs: "Inputs", libraries: "Sequence[BuiltLibrary]" = ()) -> str:
+    """What tells one root with all that lies over it from others."""
+    key = inputs.root.image or root_key(inputs, context.roots.debian)
+    if inputs.has_toolkit:
+        key = toolkit_key(inputs, key, context.roots.toolkits)
+    return " ".join([key, *(one.sha256 for one in libraries)])
 
 
 def _probed(
@@ -72,14 +78,7 @@ def _probed(
     for name in dict.fromkeys(engine.name for engine in engines):
         same = [engine for engine in engines if engine.name == name]
         try:
-            if inputs.root.image is not None:
-                image, digest = _pulled(context, inputs, same[0]), inputs.root.image
-            else:
-                image, digest = _assembled(context, inputs, same[0])
-            if inputs.toolkit:
-                image, digest = over_root(context, inputs, same[0], (image, digest))
-            for library in libraries:
-                image, digest = library_over(context, library, same[0], (image, digest))
+            image, digest = layered(context, inputs, same[0], libraries)
             return choose(same, image, context.store, context.console), image, digest
         except (EngineMissing, RootFailed) as error:
             failures.append(error)
@@ -87,6 +86,24 @@ def _probed(
         for failure in failures[:-1]:
             context.console.warn(f"{failure.what}: {failure.cause}")
     raise failures[-1]
+
+
+def layered(
+    context: Context, inputs: "Inputs", engine: Engine, libraries: "Sequence[BuiltLibrary]"
+) -> tuple[str, str]:
+    """A root with all that lies over it, made if need be: its image's reference, and digest.
+
+    ``cli/imagegc.py`` walks it with a context that makes nothing, to learn what is still needed.
+    """
+    if inputs.root.image is not None:
+        image, digest = _pulled(context, inputs, engine), inputs.root.image
+    else:
+        image, digest = _assembled(context, inputs, engine)
+    if inputs.has_toolkit:
+        image, digest = over_root(context, inputs, engine, (image, digest))
+    for library in libraries:
+        image, digest = library_over(context, library, engine, (image, digest))
+    return image, digest
 
 
 def _assembled(context: Context, inputs: "Inputs", engine: Engine) -> tuple[str, str]:
@@ -101,7 +118,7 @@ def _assembled(context: Context, inputs: "Inputs", engine: Engine) -> tuple[str,
     )
 
     def make(image: str, step: "Step") -> Hashing:
-        changes = [f"ENV PATH={PATH}", f"LABEL kvpack.root={wanted.key}", 'CMD ["/bin/bash"]']
+        changes = [f"ENV PATH={PATH}", *labels(context.store, wanted.key), 'CMD ["/bin/bash"]']
         platform = oci_platform(root.arch)
         with engine.importing(image, changes, platform, context.console) as pipe:
             stream = Hashing(pipe)
@@ -119,11 +136,16 @@ def _assembled(context: Context, inputs: "Inputs", engine: Engine) -> tuple[str,
 
 def _pulled(context: Context, inputs: "Inputs", engine: Engine) -> str:
     """A PyPA image, by digest: any registry that answers can only give those bytes."""
+    from kvpack.cli.imageplaces import image_places
     from kvpack.cli.inputimages import mirrored_image
 
     image, platform = str(inputs.root.image), oci_platform(inputs.root.arch)
-    if engine.has_image(image, context.console):
+    if context.looked is not None:
         return image
+    places = image_places(context, image)
+    for place in places:
+        if engine.has_image(place, context.console):
+            return place
     if mirrored := mirrored_image(context, engine, image, platform):
         return mirrored
     if context.options.offline:
@@ -132,13 +154,17 @@ def _pulled(context: Context, inputs: "Inputs", engine: Engine) -> str:
             cause="--offline forbids pulling it",
             hint=f"with network: {engine.name} pull {image}",
         )
-    with context.console.step(f"Pulling {image}"):
-        result = engine.pull(image, platform, context.console)
-    if result.code != 0:
-        raise RootFailed(
-            f"the builder image {image} cannot be pulled",
-            cause=" ".join(result.tail(3)),
-            hint="name a mirror of that registry in registries.conf, or set build.root to a "
-            "debian root in the recipe",
-        )
-    return image
+    faults = []
+    for place in places:
+        with context.console.step(f"Pulling {place}"):
+            result = engine.pull(place, platform, context.console)
+        if result.code == 0:
+            return place
+        faults.append(Fault(place=place, message=" ".join(result.tail(3))))
+    raise RootFailed(
+        f"the builder image {image} cannot be pulled",
+        cause=faults[0].message if len(faults) == 1 else "none of its places gives it",
+        hint="name a mirror of that registry in kvpack.toml ([registries.images.mirrors]) or in "
+        "registries.conf, or set build.root to a debian root in the recipe",
+        faults=faults[:-1] and faults,
+    )

@@ -78,6 +78,9 @@ class Environment(Value):
     torch: Torch | None = None
     mori_rocm: str | None = None
     """ROCm that MoRI's wheel was built with (``mori/_rocm_build_info.py``)."""
+    mooncake_peermem: str | None = None
+    """What Mooncake's package sets WITH_NVIDIA_PEERMEM to where nobody did (``__init__.py``): ``0``
+    in kvpack's wheels; upstream's set nothing."""
     torch_files: tuple[str, ...] = ()
     """Installed paths of extensions that are built for one minor version of torch."""
     collisions: tuple[Collision, ...] = ()
@@ -93,6 +96,10 @@ class Environment(Value):
 
 _TORCH = re.compile(r"^(?P<key>__version__|cuda|hip)\s*(?::[^=]*)?=\s*['\"](?P<value>[^'\"]+)['\"]")
 _ROCM = re.compile(r"^ROCM_BUILD_VERSION\s*=\s*['\"](?P<value>[^'\"]+)['\"]", re.MULTILINE)
+_PEERMEM = re.compile(
+    r"^os\.environ\.setdefault\(['\"]WITH_NVIDIA_PEERMEM['\"], *['\"](?P<value>\w+)['\"]\)",
+    re.MULTILINE,
+)
 
 
 def torch_of(text: str) -> Torch | None:
@@ -107,4 +114,10 @@ def torch_of(text: str) -> Torch | None:
 def mori_rocm_of(text: str) -> str | None:
     """Read ``mori/_rocm_build_info.py`` (in the wheels since 1.2.3)."""
     found = _ROCM.search(text)
+    return found["value"] if found else None
+
+
+def mooncake_peermem_of(text: str) -> str | None:
+    """Read ``mooncake/__init__.py`` (kvpack's patch ``peermem-default``)."""
+    found = _PEERMEM.search(text)
     return found["value"] if found else None

@@ -14,6 +14,8 @@ from kvpack.names import version_key
 
 _FALSE = frozenset({"0", "false", "off", "no"})
 _PEERMEM = "WITH_NVIDIA_PEERMEM"
+_MODULES = frozenset({"nvidia_peermem", "nv_peer_mem"})
+"""The driver's own, and the older one of Mellanox."""
 _LOAD = Mend(tool="kernel", command="modprobe nvidia-peermem")
 
 
@@ -37,11 +39,25 @@ class Registration:
 
     @functools.cached_property
     def peermem(self) -> bool:
-        """Whether nvidia-peermem is asked for: by the build, the variable, or the default."""
+        """Whether nvidia-peermem is asked for: by the build, the variable, or a default.
+
+        The package's own default counts as the variable does, and an empty variable as none
+        (measured: "Invalid WITH_NVIDIA_PEERMEM environment value: , keeping default").
+        """
         if self.rule.switch == "build":
             return not self.dma_buf_built
-        said = self.patient.machine.variables.get(_PEERMEM, "").strip().lower()
-        return self.rule.default if not said else said not in _FALSE
+        own = self.patient.environment.mooncake_peermem or ""
+        said = self.patient.machine.variables.get(_PEERMEM, own).strip().lower()
+        if said:
+            return said not in _FALSE
+        if self.rule.default == "if-loaded":
+            return self.patient.machine.modules is None or self.loaded
+        return self.rule.default
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the kernel has nvidia-peermem, as far as it told its modules."""
+        return not _MODULES.isdisjoint(self.patient.machine.modules or ())
 
     @functools.cached_property
     def obstacles(self) -> tuple[str, ...]:
@@ -85,13 +101,14 @@ def kernel_key(release: str) -> tuple[int, ...]:
 def peermem(patient: Patient) -> Iterator[Finding]:
     """nvidia-peermem is asked for, and is not loaded (mooncake.md §1e; vLLM's Mooncake guide).
 
-    A build decision up to 0.3.10.post2, the variable WITH_NVIDIA_PEERMEM from 0.3.11 on; default
-    false in 0.3.11 alone. Grace platforms have no peermem at all: registration fails with EFAULT.
+    A build decision up to 0.3.10.post2, then the variable WITH_NVIDIA_PEERMEM: by default false in
+    0.3.11, true up to 0.3.13.post1, and from 0.3.14 on true where the kernel has the module. Grace
+    platforms have no peermem at all: registration fails with EFAULT.
     """
     way = registration(patient)
     if way is None or not way.peermem or patient.machine.modules is None:
         return
-    if "nvidia_peermem" in patient.machine.modules:
+    if way.loaded:
         return
     names = patient.rules.dma_buf.no_peermem
     model = next((n for n in names for gpu in patient.machine.gpus if n in gpu.name), None)

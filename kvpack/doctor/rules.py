@@ -79,7 +79,8 @@ class TorchMinors(Value):
 class Peermem(Value):
     versions: Versions
     switch: Literal["build", "variable"]
-    default: bool
+    default: bool | Literal["if-loaded"]
+    """``if-loaded``: where the kernel has the module."""
 
 
 class DmaBuf(Value):

@@ -13,6 +13,9 @@
     [registries.git.mirrors]            # for repositories whose URL starts so: tried before it
     "https://github.com/" = ["https://…/github/"]
 
+    [registries.images.mirrors]         # for images whose name starts so: tried before it
+    "docker.io/" = ["harbor.example/dockerhub/"]
+
     [mirrors]
     releases = ["https://…", "s3://…"]  # where kvpack get looks, in this order
     inputs = ["s3://…"]                 # locked files by their sha256: kvpack mirror inputs --to
@@ -82,12 +85,26 @@ class GitConfig(Value):
     """How URLs of git repositories, submodules too, start -> what mirrors have in place of it."""
 
 
+ImageBase = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?/([a-z0-9._/-]*)$")
+]
+"""How names of images start: a registry, maybe a folder of it."""
+
+
+class ImagesConfig(Value):
+    """The table ``[registries.images]``."""
+
+    mirrors: dict[ImageBase, tuple[ImageBase, ...]] = Field(default_factory=dict)
+    """How names of images start -> what mirrors have in place of it."""
+
+
 class RegistriesConfig(Value):
     """The table ``[registries]``."""
 
     pypi: PypiConfig = Field(default_factory=PypiConfig)
     debian: DebianConfig = Field(default_factory=DebianConfig)
     git: GitConfig = Field(default_factory=GitConfig)
+    images: ImagesConfig = Field(default_factory=ImagesConfig)
 
 
 MirrorUrl = Annotated[
@@ -174,6 +191,7 @@ _TABLES: dict[tuple[str, ...], type[Value]] = {
     ("registries", "pypi"): PypiConfig,
     ("registries", "debian"): DebianConfig,
     ("registries", "git"): GitConfig,
+    ("registries", "images"): ImagesConfig,
     ("mirrors",): MirrorsConfig,
     ("shared",): SharedConfig,
     ("provenance",): ProvenanceConfig,
@@ -182,6 +200,7 @@ _TABLES: dict[tuple[str, ...], type[Value]] = {
 
 _MIRROR = "an http, https, s3, gs, az or file URL without credentials and query"
 _FORMS: dict[tuple[str, ...], str] = {
+    ("registries", "images"): 'a registry and a slash, maybe a folder: "docker.io/"',
     ("mirrors", "releases"): _MIRROR,
     ("mirrors", "inputs"): _MIRROR,
     ("mirrors", "public"): 'the URL of a storage = "https://…", both without credentials and query',

@@ -77,6 +77,16 @@ class ChangeWanted(Value):
     """Of the text."""
 
 
+class PartWanted(Value):
+    """A part of an image: its manifest, or a layer."""
+
+    image: Text
+    """``registry/name@sha256:digest``: one copy of it has all its parts."""
+    sha256: Sha256
+    size: int | None = None
+    """Bytes, where the lock knows."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submodule:
     path: str

@@ -1,6 +1,7 @@
 """Does the lock still say what the recipe asks for? Offline, and all differences at once."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from kvpack.errors import Fault, LockDrift, LockMissing
 from kvpack.lock.expect import (
@@ -9,19 +10,20 @@ from kvpack.lock.expect import (
     include_for,
     incomplete,
     is_complete,
-    package_difference,
     pending_patch,
     pending_source,
+    reading_difference,
     source_difference,
     used_roots,
 )
-from kvpack.lock.model import Inputs, Lock, LockedWheel
+from kvpack.lock.model import Inputs, Lock, LockedWheel, TorchBuild
 from kvpack.lock.source import (
     AnyPatch,
     LockedPatch,
     PendingArchive,
     PendingGit,
 )
+from kvpack.lock.toolkit import image_for, toolkit_faults
 from kvpack.recipe.model import Recipe, Target
 from kvpack.recipe.roots import Roots
 
@@ -35,6 +37,7 @@ def drift(
         *_patches(recipe, lock, place, patch_digest),
         *_closures(recipe, roots, lock, place),
         *_roots(recipe, roots, lock, place),
+        *toolkit_faults(recipe, roots, lock, place),
         *_incomplete(recipe, roots, lock, place),
     ]
 
@@ -67,7 +70,7 @@ def _sources(recipe: Recipe, lock: Lock, place: str) -> Iterator[Fault]:
                 place=f"{place}: source",
                 message=f"version {version} is locked to {difference}",
             )
-        elif difference := package_difference(source, recipe.build.read_package):
+        elif difference := reading_difference(source, recipe):
             yield Fault(place=f"{place}: source", message=f"version {version}: {difference}")
         elif isinstance(source, PendingGit | PendingArchive):
             continue
@@ -139,7 +142,7 @@ def _roots(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[Fau
 
 
 def _incomplete(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[Fault]:
-    now = incomplete(recipe, roots, lock.source, lock.patches)
+    now = incomplete(recipe, roots, lock.source, lock.patches, lock.toolkit)
     if lock.incomplete != now:
         yield Fault(
             place=f"{place}: incomplete",
@@ -195,8 +198,9 @@ class Slicer:
                 raise LockMissing(
                     f"{target.title} cannot be built: the lock is incomplete",
                     cause=reason,
-                    hint="build for another accelerator; or, if the build needs no toolkit, say "
-                    f"so: build.toolkit.{target.accelerator} = [] in recipes/{target.recipe}.toml",
+                    hint="where its registry, or a mirror of it in kvpack.toml, answers: "
+                    f"kvpack lock {target.recipe}; if the build needs no toolkit: "
+                    f"build.toolkit.{target.accelerator} = [] in recipes/{target.recipe}.toml",
                 )
             if reason.startswith(f"root {target.root}:"):
                 first, *more = self.recipe.build.debian
@@ -219,27 +223,43 @@ class Slicer:
                 source=source,
                 patches=self._patches(target),
                 root=root,
-                toolkit=self._toolkit(target),
+                **self._toolkit(target),
             )
-        cell = (target.python, target.root, target.arch, None)
+        cell = (target.python, target.root, target.arch, None, None)
         tries = bool(self.recipe.audit.imports or self.recipe.audit.run)
         return Inputs(
             target=target,
             source=source,
             patches=self._patches(target),
-            build=self._closure(target, "build", target.version, *cell),
+            **self._environments(target),
             host=self._closure(target, *self._host),
             root=root,
             root_tools=() if root.image else self._closure(target, "root", None, *cell),
             imports=self._closure(target, "import", target.version, *cell) if tries else (),
-            toolkit=self._toolkit(target),
+            **self._toolkit(target),
         )
 
-    def _toolkit(self, target: Target) -> tuple[LockedWheel, ...]:
+    def _toolkit(self, target: Target) -> dict[str, Any]:
         if target.accelerator == "cpu" or not self.recipe.build.toolkit_for(target.accelerator):
-            return ()
-        name = (None, None, None, target.arch, target.accelerator)
-        return self._closure(target, "toolkit", *name)
+            return {}
+        if image := image_for(self.recipe, self._lock, target):
+            return {"toolkit_image": image}
+        name = (None, None, None, target.arch, target.accelerator, None)
+        return {"toolkit": self._closure(target, "toolkit", *name)}
+
+    def _environments(self, target: Target) -> dict[str, Any]:
+        """What each build of a target's wheel has as its environment."""
+        place = (target.version, target.python, target.root, target.arch)
+        if not target.torch:
+            return {"build": self._closure(target, "build", *place, None, None)}
+        first, *more = (
+            TorchBuild(
+                minor=minor,
+                wheels=self._closure(target, "build", *place, target.accelerator, minor),
+            )
+            for minor in target.torch
+        )
+        return {"build": first.wheels, "torch": tuple(more)}
 
     def _patches(self, target: Target) -> tuple[LockedPatch, ...]:
         """The patches of the target's version, in the order of the recipe."""

@@ -11,7 +11,8 @@ class Change:
     """One input that is not the same."""
 
     kind: str
-    """``source``, ``epoch``, ``patch``, ``wheel``, ``deb``, ``image``, ``closure``."""
+    """``source``, ``subproject``, ``epoch``, ``patch``, ``wheel``, ``deb``, ``image``, ``toolkit``,
+    ``closure``."""
     name: str
     before: str
     """What it was; empty if it is new."""
@@ -43,7 +44,7 @@ def _facts(lock: Lock | None) -> dict[tuple[str, str], str]:
     """Every input with a text that is equal only if the input is."""
     if lock is None:
         return {}
-    found = {}
+    found = _of_toolkits(lock) | _of_wraps(lock)
     for source in lock.source:
         found["source", source.version] = _of_source(source)
         if not isinstance(source, PendingGit | PendingArchive):
@@ -64,6 +65,22 @@ def _facts(lock: Lock | None) -> dict[tuple[str, str], str]:
             named = f"{closure.title} {wheel.project}"
             found["wheel", named] = f"{wheel.version} {wheel.sha256[:12]}"
     return found
+
+
+def _of_toolkits(lock: Lock) -> dict[tuple[str, str], str]:
+    return {
+        ("toolkit", one.title): f"{one.tagged} {one.image[-64:][:12]} {one.folder}"
+        for one in lock.toolkit
+    }
+
+
+def _of_wraps(lock: Lock) -> dict[tuple[str, str], str]:
+    return {
+        ("subproject", f"{source.version} {wrap.file}"): wrap.sha256[:12]
+        for source in lock.source
+        if not isinstance(source, PendingGit | PendingArchive)
+        for wrap in source.wrap
+    }
 
 
 def _of_source(source: AnySource) -> str:

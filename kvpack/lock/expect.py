@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from kvpack.lock.model import Closure, Lock
+from kvpack.lock.model import Closure, Lock, LockedImage
 from kvpack.lock.source import (
     AnyPatch,
     AnySource,
@@ -14,16 +14,18 @@ from kvpack.lock.source import (
     PendingGit,
     PendingPatch,
 )
+from kvpack.lock.toolkit import missing
 from kvpack.names import Arch
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import RootKind, Roots
 from kvpack.recipe.source import ArchiveSource, GitSource, SdistSource, Source
+from kvpack.recipe.torch import ascending, torch_requirement
 
 
 def identity(closure: Closure) -> tuple[object, ...]:
     """What tells one closure of a lock from another."""
     where = (closure.python, closure.root, closure.arch, closure.accelerator)
-    return (closure.use, closure.version, *where)
+    return (closure.use, closure.version, *where, closure.torch)
 
 
 def incomplete(
@@ -31,13 +33,10 @@ def incomplete(
     roots: Roots,
     sources: Iterable[AnySource] = (),
     patches: Iterable[AnyPatch] = (),
+    toolkits: Iterable[LockedImage] = (),
 ) -> tuple[str, ...]:
     """What a lock of this recipe cannot name yet, each with its reason."""
-    unlocked = (
-        f"accelerator {accelerator}: {reason}"
-        for accelerator in recipe.targets.accelerator
-        if (reason := roots.toolkits.unlockable(recipe, accelerator))
-    )
+    unlocked = missing(recipe, roots, toolkits)
     unread = (pending_source(recipe.name, source) for source in sources)
     undone = (pending_patch(patch) for patch in patches)
     bare = (
@@ -91,11 +90,16 @@ def source_difference(locked: AnySource, wanted: Source) -> str:
     return "" if before == now else f"{before}, the recipe names {now}"
 
 
-def package_difference(locked: AnySource, wanted: str | None) -> str:
-    """In what folder of a locked source another pyproject.toml was read; empty: in the same."""
-    if isinstance(locked, PendingGit | PendingArchive) or locked.package == wanted:
+def reading_difference(locked: AnySource, recipe: Recipe) -> str:
+    """In what a locked source was read otherwise than ``[build]`` says; empty: in nothing."""
+    package, wraps = recipe.build.read_package, recipe.build.wraps
+    if isinstance(locked, PendingGit | PendingArchive):
         return ""
-    return f"{locked.package or '.'}/pyproject.toml was read, build.package is {wanted or '.'}"
+    if locked.package != package:
+        return f"{locked.package or '.'}/pyproject.toml was read, build.package is {package or '.'}"
+    if locked.wraps != wraps:
+        return f"the subprojects {list(locked.wraps)} are locked, build.wraps is {list(wraps)}"
+    return ""
 
 
 def _git_words(git: str, tag: str | None, commit: str | None, submodules: bool) -> str:  # noqa: FBT001
@@ -157,13 +161,29 @@ def expected_closures(recipe: Recipe, roots: Roots, sources: Iterable[AnySource]
     found = [host_closure(roots)]
     for kind, arch in used_roots(recipe, roots):
         found += root_closures(recipe, roots, kind, arch)
+    cells = _cells(recipe, roots)
     for source in sources:
-        found += source_closures(recipe, roots, source)
+        found += source_closures(recipe, roots, source, cells)
+        found += torch_closures(recipe, roots, source)
     return found + toolkit_closures(recipe, roots)
 
 
-def source_closures(recipe: Recipe, roots: Roots, source: AnySource) -> list[Closure]:
-    """What the source's own requirements ask for; what an unread source asks for is unknown."""
+def _cells(recipe: Recipe, roots: Roots) -> list[tuple[str, Arch, str]]:
+    """Root, architecture and Python of every build environment."""
+    used = used_roots(recipe, roots)
+    return [(kind.id, arch, python) for kind, arch in used for python in root_pythons(recipe, kind)]
+
+
+def source_closures(
+    recipe: Recipe,
+    roots: Roots,
+    source: AnySource,
+    cells: Iterable[tuple[str, Arch, str]] | None = None,
+) -> list[Closure]:
+    """What the source's own requirements ask for; what an unread source asks for is unknown.
+
+    :param cells: where it is built, if that is known already: it is the same for every source.
+    """
     if isinstance(source, PendingGit | PendingArchive):
         return []
     wanted = [("build", build_requires(recipe, roots, source))]
@@ -176,14 +196,37 @@ def source_closures(recipe: Recipe, roots: Roots, source: AnySource) -> list[Clo
                 "requires": requires,
                 "version": source.version,
                 "python": python,
-                "root": kind.id,
+                "root": root,
                 "arch": arch,
                 "files": (),
             }
         )
+        for root, arch, python in cells or _cells(recipe, roots)
+        for use, requires in wanted
+    ]
+
+
+def torch_closures(recipe: Recipe, roots: Roots, source: AnySource) -> list[Closure]:
+    """The build environments with torch, resolved as a whole: torch limits what is beside it."""
+    if not recipe.targets.torch or isinstance(source, PendingGit | PendingArchive):
+        return []
+    requires = build_requires(recipe, roots, source)
+    return [
+        Closure(
+            use="build",
+            requires=tuple(sorted({*requires, torch_requirement(minor)})),
+            version=source.version,
+            python=python,
+            root=kind.id,
+            arch=arch,
+            accelerator=accelerator,
+            torch=minor,
+            files=(),
+        )
         for kind, arch in used_roots(recipe, roots)
         for python in root_pythons(recipe, kind)
-        for use, requires in wanted
+        for accelerator, minors in recipe.targets.torch.items()
+        for minor in ascending(minors)
     ]
 
 

@@ -12,6 +12,8 @@ from kvpack.base import Name, PythonVersion, Sha256, Text, Value
 from kvpack.lock.source import AnyPatch, AnySource, BuildSource, FileName, LockedPatch, Place
 from kvpack.names import Accelerator, Arch
 from kvpack.recipe.model import Target
+from kvpack.recipe.toolkitimage import ImageFolder, TaggedImage
+from kvpack.recipe.torch import TorchMinor
 from kvpack.recipe.versions import WheelVersion
 
 LOCK_SCHEMA = 1
@@ -46,14 +48,17 @@ class Closure(Value):
     root: Text | None = None
     arch: Arch | None = None
     accelerator: Accelerator | None = None
-    """Of a toolkit."""
+    """Of a toolkit, and of an environment with torch."""
+    torch: TorchMinor | None = None
+    """The minor version of torch that a build environment holds."""
     files: tuple[FileName, ...]
 
     @property
     def title(self) -> str:
         """What tells it from the others of its lock, in words: ``toolkit x86_64 cuda13``."""
         parts = (self.use, self.version, self.python, self.root, self.arch, self.accelerator)
-        return " ".join(str(part) for part in parts if part)
+        torch = f"torch {self.torch}" if self.torch else None
+        return " ".join(str(part) for part in (*parts, torch) if part)
 
 
 class LockedDeb(Value):
@@ -79,6 +84,33 @@ class LockedRoot(Value):
     """``registry/name@sha256:digest`` of a PyPA image."""
 
 
+class LockedLayer(Value):
+    """One layer of an image, as its manifest names it."""
+
+    sha256: Sha256
+    size: int = Field(gt=0)
+    """Bytes."""
+
+
+class LockedImage(Value):
+    """An accelerator's toolkit that is a folder of an image."""
+
+    accelerator: Accelerator
+    arch: Arch
+    tagged: TaggedImage
+    """What was asked for; ``kvpack lock --check`` compares it with the recipe."""
+    folder: ImageFolder
+    image: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@sha256:[0-9a-f]{64}$")]
+    """``registry/name@sha256:digest``: the manifest for this architecture."""
+    layers: tuple[LockedLayer, ...] = Field(min_length=1)
+    """The image's, the lowest first."""
+
+    @property
+    def title(self) -> str:
+        """What tells it from the others of its lock, in words: ``rocm7 x86_64``."""
+        return f"{self.accelerator} {self.arch}"
+
+
 class Lock(Value):
     """``lock/<name>.toml``."""
 
@@ -92,12 +124,21 @@ class Lock(Value):
     patches: tuple[AnyPatch, ...] = ()
     closure: tuple[Closure, ...]
     root: tuple[LockedRoot, ...]
+    toolkit: tuple[LockedImage, ...] = ()
+    """Toolkits that are images; those made of wheels are closures."""
     wheels: tuple[LockedWheel, ...]
 
     def wheels_of(self, closure: Closure) -> tuple[LockedWheel, ...]:
         """The wheels that a closure names, in its order."""
         by_file = {wheel.file: wheel for wheel in self.wheels}
         return tuple(by_file[file] for file in closure.files)
+
+
+class TorchBuild(Value):
+    """One more build of the same wheel, in an environment that holds another torch."""
+
+    minor: TorchMinor
+    wheels: tuple[LockedWheel, ...]
 
 
 class Inputs(Value):
@@ -107,6 +148,9 @@ class Inputs(Value):
     source: BuildSource
     patches: tuple[LockedPatch, ...]
     build: tuple[LockedWheel, ...] = ()
+    """The build environment; of a target with extensions of torch, that of the first minor."""
+    torch: tuple[TorchBuild, ...] = ()
+    """The builds for the further minors."""
     host: tuple[LockedWheel, ...] = ()
     """cibuildwheel and what it needs."""
     root: LockedRoot
@@ -115,3 +159,9 @@ class Inputs(Value):
     """What the clean environment of the import check holds; it does not decide the bytes."""
     toolkit: tuple[LockedWheel, ...] = ()
     """The accelerator's toolkit, which lies over the root."""
+    toolkit_image: LockedImage | None = None
+    """Or the image that has it."""
+
+    @property
+    def has_toolkit(self) -> bool:
+        return bool(self.toolkit or self.toolkit_image)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from kvpack.errors import ResolutionFailed
+from kvpack.errors import FetchFailed, ResolutionFailed
 from kvpack.lock.expect import (
     host_closure,
     identity,
@@ -13,6 +13,7 @@ from kvpack.lock.expect import (
     root_closures,
     source_closures,
     toolkit_closures,
+    torch_closures,
     used_roots,
 )
 from kvpack.lock.file import seal
@@ -20,11 +21,14 @@ from kvpack.lock.model import (
     Closure,
     Lock,
     LockedDeb,
+    LockedImage,
     LockedRoot,
     LockedWheel,
 )
 from kvpack.lock.source import AnySource
 from kvpack.lock.sources import SourcePinning, SourceRemote
+from kvpack.lock.toolkit import FoundImage, movable, pinned
+from kvpack.lock.torch import check_torch
 from kvpack.lock.uv import Environment, Question
 from kvpack.names import Arch, version_key
 from kvpack.recipe.model import Recipe
@@ -40,6 +44,14 @@ class Remote(SourceRemote, Protocol):
         self, suite: str, arch: Arch, packages: tuple[str, ...]
     ) -> tuple[LockedDeb, ...]: ...
     def pypa_image(self, host: tuple[LockedWheel, ...], image: str, arch: Arch) -> str: ...
+
+    def tagged_image(self, image: str, arch: Arch) -> FoundImage:
+        """What a tag names for an architecture.
+
+        :raises FetchFailed: if its registry does not answer.
+        :raises ResolutionFailed: if it has no such tag, or nothing for the architecture.
+        """
+        ...
 
 
 @dataclass
@@ -100,12 +112,13 @@ def pin(  # noqa: PLR0913  # each is a different thing that locking needs
     """Lock a recipe.
 
     :param old: the lock that is there; what it says is kept where the recipe still asks for it.
-    :param upgrade: the one input that may move: a project name, a root's id or ``source``.
+    :param upgrade: the one input that may move: a project name, a root's id, an accelerator
+        whose toolkit is an image, or ``source``.
     :param patches: digest of a patch file of the recipe.
     :raises ResolutionFailed: if an input cannot be found, or ``upgrade`` names none.
     """
     if upgrade is not None and old is not None:
-        _check_upgrade(upgrade, old)
+        _check_upgrade(upgrade, old, movable(recipe, roots))
     state = _Pinning(recipe, roots, remote, old, upgrade, reporter)
     pinning = SourcePinning(recipe, remote, old, upgrade == "source", reporter)
     sources = tuple(pinning.source(version) for version in sorted(recipe.versions))
@@ -115,28 +128,31 @@ def pin(  # noqa: PLR0913  # each is a different thing that locking needs
     for source in sources:
         _closures(state, source)
     _toolkits(state)
+    images = _images(state)
     return seal(
         Lock(
             lock_schema=1,
             recipe=recipe.name,
             digest="sha256:" + "0" * 64,
-            incomplete=incomplete(recipe, roots, sources, locked_patches),
+            incomplete=incomplete(recipe, roots, sources, locked_patches, images),
             source=sources,
             patches=locked_patches,
             closure=tuple(state.closures),
             root=locked_roots,
+            toolkit=images,
             wheels=tuple(state.wheels[file] for file in sorted(state.wheels)),
         )
     )
 
 
-def _check_upgrade(upgrade: str, old: Lock) -> None:
+def _check_upgrade(upgrade: str, old: Lock, images: set[str]) -> None:
     projects = {wheel.project for wheel in old.wheels}
-    known = {"source", *(root.id for root in old.root), *projects}
+    known = {"source", *(root.id for root in old.root), *projects, *images}
     if upgrade not in known:
         raise ResolutionFailed(
             f"the lock of {old.recipe} has no input {upgrade!r}",
-            cause="an input is a project of its closures, the id of a root, or source",
+            cause="an input is a project of its closures, the id of a root, an accelerator whose "
+            "toolkit is an image, or source",
             hint=f"known: {', '.join(sorted(known))}",
         )
 
@@ -158,12 +174,15 @@ def _root(state: _Pinning, kind: RootKind, arch: Arch, host: tuple[LockedWheel, 
 
 
 def _closures(state: _Pinning, source: AnySource) -> None:
-    for wanted in source_closures(state.recipe, state.roots, source):
+    found = source_closures(state.recipe, state.roots, source)
+    for wanted in (*found, *torch_closures(state.recipe, state.roots, source)):
         kind = state.roots.get(str(wanted.root))
         environment = Environment(
             python=str(wanted.python), glibc=kind.glibc, arch=str(wanted.arch)
         )
-        state.closure(wanted, environment)
+        wheels = state.closure(wanted, environment)
+        if wanted.torch:
+            check_torch(wanted, wheels)
 
 
 def _toolkits(state: _Pinning) -> None:
@@ -176,3 +195,23 @@ def _toolkits(state: _Pinning) -> None:
             arch=str(wanted.arch),
         )
         state.closure(wanted, environment)
+
+
+def _images(state: _Pinning) -> tuple[LockedImage, ...]:
+    """The toolkits that are images; one that cannot be asked for is told, and named as missing.
+
+    :raises FetchFailed: if it is to move and cannot: what was locked is not given up.
+    """
+
+    def ask(image: str, arch: Arch) -> FoundImage | None:
+        try:
+            return state.remote.tagged_image(image, arch)
+        except FetchFailed as error:
+            if state.old is not None and any(one.tagged == image for one in state.old.toolkit):
+                raise
+            places = [f"{fault.place}: {fault.message}" for fault in error.faults]
+            lines = [error.what, error.cause, *places, error.hint]
+            state.reporter.warn("\n  ".join(filter(None, lines)))
+            return None
+
+    return tuple(pinned(state.recipe, state.roots, state.old, state.upgrade, ask))

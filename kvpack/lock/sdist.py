@@ -1,7 +1,8 @@
 """What a source says about itself: back end, build requirements, run-time requirements."""
 
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from email.parser import BytesParser
 from typing import Any
 
@@ -22,6 +23,8 @@ class Sdist:
     epoch: int
     pyproject: bytes | None
     pkg_info: bytes | None
+    wraps: Mapping[str, bytes] = field(default_factory=dict)
+    """The ``.wrap`` files beside pyproject.toml, in ``subprojects``, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

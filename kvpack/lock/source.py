@@ -24,6 +24,18 @@ Size = Annotated[int, Field(gt=0)]
 Epoch = Annotated[int, Field(ge=EPOCH_MIN, le=EPOCH_MAX)]
 
 
+class LockedWrap(Value):
+    """One archive that a subproject of meson downloads, as the source's ``.wrap`` file names it."""
+
+    name: Text
+    """Of the subproject."""
+    file: FileName
+    """What it is called in meson's cache of packages."""
+    url: WebUrl
+    mirrors: tuple[WebUrl, ...] = ()
+    sha256: Sha256
+
+
 class LockedSource(Value):
     """The sdist of one version."""
 
@@ -48,6 +60,9 @@ class LockedSource(Value):
     """``build-system.requires`` of its pyproject.toml."""
     run_requires: tuple[Text, ...] = ()
     """Its run-time requirements."""
+    wraps: tuple[Text, ...] = ()
+    """The subprojects that were asked for: ``build.wraps``."""
+    wrap: tuple[LockedWrap, ...] = ()
 
 
 class LockedSubmodule(Value):
@@ -82,6 +97,8 @@ class LockedGit(Value):
     backend: Text
     build_requires: tuple[Text, ...] = ()
     run_requires: tuple[Text, ...] = ()
+    wraps: tuple[Text, ...] = ()
+    wrap: tuple[LockedWrap, ...] = ()
     submodule: tuple[LockedSubmodule, ...] = ()
 
     @property
@@ -127,6 +144,8 @@ class LockedArchive(Value):
     backend: Text
     build_requires: tuple[Text, ...] = ()
     run_requires: tuple[Text, ...] = ()
+    wraps: tuple[Text, ...] = ()
+    wrap: tuple[LockedWrap, ...] = ()
 
 
 class PendingArchive(Value):

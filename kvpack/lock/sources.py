@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kvpack.errors import FetchFailed, KvpackError, ResolutionFailed, SourceUnreachable
-from kvpack.lock.expect import package_difference, source_difference
+from kvpack.lock.expect import reading_difference, source_difference
 from kvpack.lock.model import Lock
 from kvpack.lock.sdist import GitTree, Sdist, read_build_system, read_run_requires
 from kvpack.lock.source import (
@@ -23,6 +23,7 @@ from kvpack.lock.source import (
     PendingGit,
     PendingPatch,
 )
+from kvpack.lock.wraps import locked_wraps
 from kvpack.recipe.model import Patch, Recipe, Release
 from kvpack.recipe.source import ArchiveSource, GitSource, SdistSource
 from kvpack.report import Reporter
@@ -85,13 +86,13 @@ class SourcePinning:
         label = f"{self.recipe.name} {version}"
         match release.source:
             case SdistSource(sdist=project):
-                found, package = self.remote.sdist(project, version), self.recipe.build.read_package
+                found = self.remote.sdist(project, version)
                 return LockedSource(
                     version=version,
                     project=project,
                     file=found.file,
                     path=found.path,
-                    **_content(found, release, package),
+                    **self._content(found, release),
                 )
             case ArchiveSource() as source:
                 return self._archive(label, version, source, old)
@@ -124,7 +125,7 @@ class SourcePinning:
     def _old(self, version: str, release: Release) -> AnySource | None:
         for source in self.old.source if self.old else ():
             same = source.version == version and not source_difference(source, release.source)
-            if same and not package_difference(source, self.recipe.build.read_package):
+            if same and not reading_difference(source, self.recipe):
                 return source
         return None
 
@@ -142,7 +143,7 @@ class SourcePinning:
             version=version,
             archive=source.archive,
             file=source.file,
-            **_content(found, self.recipe.versions[version], self.recipe.build.read_package),
+            **self._content(found, self.recipe.versions[version]),
         )
 
     def _git(
@@ -179,7 +180,7 @@ class SourcePinning:
             submodules=source.submodules,
             tree=tree.tree,
             submodule=tree.submodules,
-            **_content(tree.content, release, self.recipe.build.read_package),
+            **self._content(tree.content, release),
         )
 
     def _tagged(self, label: str, source: GitSource) -> str:
@@ -210,26 +211,31 @@ class SourcePinning:
         hint = [error.hint] if error.hint else []
         self.reporter.warn("\n  ".join([error.what, *places, *hint]))
 
+    def _content(self, found: Sdist, release: Release) -> dict[str, Any]:
+        """What every source that was read has.
 
-def _content(found: Sdist, release: Release, package: str | None) -> dict[str, Any]:
-    """What every source that was read has.
-
-    :raises ResolutionFailed: if the folder that is to be built is not there.
-    """
-    if package is not None and found.pyproject is None:
-        raise ResolutionFailed(
-            f"{found.file} has no {package}/pyproject.toml",
-            cause="build.package of the recipe names the folder that is built",
-            hint="correct it, or leave it out for the root of the source",
-        )
-    backend, requires = read_build_system(found)
-    return {
-        "sha256": found.sha256,
-        "size": found.size,
-        "epoch": release.epoch or found.epoch,
-        "epoch_from_recipe": release.epoch is not None,
-        "package": package,
-        "backend": backend,
-        "build_requires": requires,
-        "run_requires": read_run_requires(found),
-    }
+        :raises ResolutionFailed: if the folder that is to be built is not there, or a subproject.
+        """
+        package, wraps = self.recipe.build.read_package, self.recipe.build.wraps
+        if package is not None and found.pyproject is None:
+            raise ResolutionFailed(
+                f"{found.file} has no {package}/pyproject.toml",
+                cause="build.package of the recipe names the folder that is built",
+                hint="correct it, or leave it out for the root of the source",
+            )
+        backend, requires = read_build_system(found)
+        wrap, notes = locked_wraps(found.file, found.wraps, wraps)
+        for note in notes:
+            self.reporter.warn(f"{found.file}: {note}")
+        return {
+            "sha256": found.sha256,
+            "size": found.size,
+            "epoch": release.epoch or found.epoch,
+            "epoch_from_recipe": release.epoch is not None,
+            "package": package,
+            "backend": backend,
+            "build_requires": requires,
+            "run_requires": read_run_requires(found),
+            "wraps": wraps,
+            "wrap": wrap,
+        }

@@ -21,8 +21,8 @@ from kvpack.tools.signing import PublicKey
 
 Outcome = Literal["verified", "failed", "not checked"]
 CHECKS = (
-    "hash", "release", "record", "key", "lock-digest", "lock", "provenance", "subject", "statement",
-    "signature", "identity",
+    "hash", "release", "record", "key", "lock-digest", "lock", "library-locks", "provenance",
+    "subject", "statement", "signature", "identity",
 )  # fmt: skip
 """In the order in which they are told; what ``--require`` takes."""
 
@@ -34,9 +34,15 @@ class Check:
     name: str
     outcome: Outcome
     detail: str
+    place: str = ""
+    """What is at fault, where it is not the wheel."""
+    hint: str = ""
+    """The next step, where it is not that of any failure."""
 
     def as_json(self) -> dict[str, str]:
-        return {"check": self.name, "outcome": self.outcome, "detail": self.detail}
+        more = {"place": self.place, "hint": self.hint}
+        found = {"check": self.name, "outcome": self.outcome, "detail": self.detail}
+        return found | {name: text for name, text in more.items() if text}
 
 
 def outcome(name: str, wrong: str, right: str) -> Check:

@@ -33,6 +33,7 @@ class Manifested:
 
     release: str
     wheel: Wheel
+    manifest: Release
 
 
 class Unlisted(Exception):
@@ -53,7 +54,7 @@ def manifested(read: Read, channel: str, filename: str, release: str | None) -> 
         raise ValueError(f"{path} is not the manifest of that release: its content has another id")
     for wheel in found.wheels:
         if wheel.filename == filename:
-            return Manifested(release=release, wheel=wheel)
+            return Manifested(release=release, wheel=wheel, manifest=found)
     raise Unlisted(f"release {release} has no {filename}")
 
 

@@ -43,6 +43,11 @@ class Manifest(Document):
     members: tuple[Piece, ...]
 
     @property
+    def count(self) -> int:
+        """Files in the bundle: the members, this manifest and ``SHA256SUMS``."""
+        return len(self.members) + 2
+
+    @property
     def sums(self) -> bytes:
         """``SHA256SUMS``, for those who have no kvpack."""
         lines = [f"{piece.sha256}  {piece.path}\n" for piece in self.members]

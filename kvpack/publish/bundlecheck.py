@@ -16,6 +16,7 @@ from kvpack.errors import Fault
 from kvpack.publish.bundle import MANIFEST, README, SUMS, TOP, Manifest, evidence_path
 from kvpack.publish.bundlesigned import EVIDENCE, SUFFIXES, Proofs
 from kvpack.publish.bundletext import WHEELS
+from kvpack.publish.librarylocks import library_locks
 from kvpack.publish.model import Release, Wheel
 from kvpack.tools.archive import contents
 from kvpack.tools.files import CHUNK
@@ -105,7 +106,7 @@ def _is_cut(bundle: Path) -> bool:
 def _read(path: str, stream: IO[bytes], found: Checked, scratch: Path) -> None:
     """Hash a member; keep it if it is read later."""
     signed = path.startswith(EVIDENCE) and path.endswith(SUFFIXES)
-    keep = path.count("/") == 0 or path.startswith("releases/") or signed
+    keep = path.count("/") == 0 or path.startswith(("releases/", "locks/")) or signed
     text, sha256, size = bytearray(), hashlib.sha256(), 0
     copy = (scratch / Path(path).name).open("wb") if path.startswith(f"{WHEELS}/") else None
     try:
@@ -180,11 +181,33 @@ def _check_releases(found: Checked, manifest: Manifest) -> set[str]:
     """
     own = set()
     for release in _releases(found, manifest):
-        for wheel in release.wheels:
-            if f"{WHEELS}/{wheel.filename}" in found.seen:
-                _check_wheel(found, wheel)
-                own.add(wheel.filename)
+        here = [one for one in release.wheels if f"{WHEELS}/{one.filename}" in found.seen]
+        for wheel in here:
+            _check_wheel(found, wheel)
+            own.add(wheel.filename)
+        _check_locks(found, release, here)
     return own
+
+
+def _check_locks(found: Checked, release: Release, wheels: Sequence[Wheel]) -> None:
+    """The locks of a release, and those of native libraries against what its wheels carry."""
+    sound = True
+    for lock in release.locks:
+        if found.seen.get(lock.path, ("", 0))[0] != lock.sha256:
+            there = "is not that" if lock.path in found.seen else "is missing, although it is one"
+            found.fault(lock.path, f"{there} of release {release.id}: sha256 {lock.sha256}")
+            sound = False
+    if not sound:
+        return
+    told: dict[str, None] = {}
+    for wheel in wheels:
+        inside = found.proofs.inside.get(wheel.filename)
+        check = library_locks(inside.document if inside else {}, release, found.texts.get)
+        if check is not None and check.outcome == "failed":
+            found.fault(f"{WHEELS}/{wheel.filename}", f"{check.name}: {check.detail}")
+        elif check is not None and check.outcome == "not checked":
+            told[f"{check.name}: {check.detail}"] = None
+    found.not_checked += told
 
 
 def _check_proofs(found: Checked, own: set[str], digest: str | None) -> None:

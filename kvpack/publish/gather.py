@@ -17,7 +17,15 @@ from kvpack.audit.model import AuditReport
 from kvpack.build.model import BuildPlan
 from kvpack.errors import Fault, ObjectConflict, ReleaseIncomplete
 from kvpack.publish.attest import is_signed
-from kvpack.publish.model import EVIDENCE, Promise, Release, Stored, Wheel, file_path
+from kvpack.publish.model import (
+    EVIDENCE,
+    LibraryLock,
+    Promise,
+    Release,
+    Stored,
+    Wheel,
+    file_path,
+)
 from kvpack.publish.storage import stored
 from kvpack.tools.files import canonical_json, sha256_of
 from kvpack.tools.stored import Data
@@ -54,7 +62,7 @@ def gather(
     """Find the wheel of every plan, with evidence that proves it.
 
     :param plans: one for each target that the release promises.
-    :param locks: recipe -> the text of its lock.
+    :param locks: recipe -> the text of its lock, also of the native libraries below.
     :raises ReleaseIncomplete: with every target that is absent or not proved.
     """
     reports, faults = _reports(folder)
@@ -71,10 +79,12 @@ def gather(
     if found.faults or (absent and not (allow_partial and found.wheels)):
         raise _incomplete(found.faults, absent, len(plans))
     _one_accelerator_per_version(found.wheels)
+    promises = tuple(_promises(plans, locks, found))
     release = Release(
+        release_schema=2 if any(one.libraries for one in promises) else 1,
         created="",
         partial=bool(absent),
-        promises=tuple(_promises(plans, locks, found)),
+        promises=promises,
         wheels=tuple(sorted(found.wheels, key=lambda wheel: wheel.filename)),
     )
     known = {plan.key for plan in plans}
@@ -190,18 +200,31 @@ def _promises(
     plans: Sequence[BuildPlan], locks: Mapping[str, bytes], found: _Found
 ) -> list[Promise]:
     targets: dict[tuple[str, str], list[str]] = defaultdict(list)
+    libraries: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     for plan in plans:
         target = plan.inputs.target
         targets[plan.recipe.name, target.version].append(target.id)
-    promises = []
-    for (recipe, version), ids in sorted(targets.items()):
+        below = {(one.recipe.name, one.inputs.target.version) for one in plan.below}
+        libraries[plan.recipe.name, target.version] |= below
+
+    def lock_of(recipe: str) -> Stored:
         text = locks[recipe]
         lock: Stored = stored(f"locks/{recipe}/{sha256_of(text)}.toml", text)
         found.data[lock.path] = text
+        return lock
+
+    promises = []
+    for (recipe, version), ids in sorted(targets.items()):
         missing = tuple(one for one in ids if f"{recipe} {version} {one}" in found.missing)
+        named = sorted(libraries[recipe, version])
         promises.append(
-            Promise(recipe=recipe, version=version, lock=lock, targets=tuple(ids), missing=missing)
-        )
+            Promise(
+                recipe=recipe, version=version, lock=lock_of(recipe), targets=tuple(ids),
+                missing=missing, libraries=tuple(
+                    LibraryLock(recipe=name, version=one, lock=lock_of(name)) for name, one in named
+                ),
+            )
+        )  # fmt: skip
     return promises
 
 

@@ -27,7 +27,10 @@ class Manifest:
     """A manifest's blobs, or the manifests that a list names: one of both is empty."""
 
     blobs: tuple[Part, ...] = ()
+    """The configuration, then the layers; each once."""
     listed: tuple[Part, ...] = ()
+    layers: tuple[Part, ...] = ()
+    """As the manifest lists them, the lowest first: a layer may be in it twice."""
 
     def for_platform(self, platform: str) -> Part:
         """The manifest for a platform.
@@ -66,7 +69,8 @@ def read(text: bytes) -> Manifest:
         raise ValueError("the image's manifest names no configuration and layers")
     if not isinstance(found["layers"], list):
         raise ValueError("the image's manifest has no list of layers")  # noqa: TRY004
-    return Manifest(blobs=_parts([found["config"], *found["layers"]]))
+    layers = tuple(map(_part, found["layers"]))
+    return Manifest(blobs=_parts([found["config"], *found["layers"]]), layers=layers)
 
 
 def _parts(given: Any) -> tuple[Part, ...]:  # noqa: ANN401  # of JSON

@@ -3,7 +3,7 @@
 ::
 
     files/<project>/<wheel>                  immutable; its evidence beside it, under suffixes
-    locks/<recipe>/<sha256>.toml             immutable
+    locks/<recipe>/<sha256>.toml             immutable; those of native libraries too
     releases/<id>.json                       immutable: a Release, the digest of its content
     releases/<id>/<accelerator>/simple/…     immutable: an index of this release alone
     lists/<sha256>.json                      immutable: a Listing, all that a project's page lists
@@ -14,9 +14,9 @@
 
 import hashlib
 import json
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from kvpack.base import Name, Sha256, Text, Value
 from kvpack.names import Accelerator, normalize
@@ -79,6 +79,14 @@ class Wheel(Stored):
     """Kind (``EVIDENCE``) -> object."""
 
 
+class LibraryLock(Value):
+    """The lock of a native library that wheels of a release were built with."""
+
+    recipe: Name
+    version: Text
+    lock: Stored
+
+
 class Promise(Value):
     """What a release says about one recipe."""
 
@@ -89,12 +97,22 @@ class Promise(Value):
     """Ids of all targets that the release promises."""
     missing: tuple[Text, ...] = ()
     """Those that it lacks: only with ``--allow-partial``."""
+    libraries: tuple[LibraryLock, ...] = ()
+    """Native libraries below its targets, those of libraries too. Releases of schema 1 have none,
+    whatever their wheels were built with."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without libraries, the text that it always had: ids are digests of it."""
+        found: dict[str, Any] = plain(self)
+        return found if self.libraries else {k: v for k, v in found.items() if k != "libraries"}
 
 
 class Release(Document):
     """Wheels that were published together, with their locks and evidence."""
 
-    release_schema: Literal[1] = Field(default=1, alias="schema")
+    release_schema: Literal[1, 2] = Field(default=1, alias="schema")
+    """2: promises name the locks of native libraries. Without any, it is 1 as before."""
     id: str = ""
     """The first digits of the digest of ``promises`` and ``wheels``."""
     created: str
@@ -102,6 +120,12 @@ class Release(Document):
     partial: bool
     promises: tuple[Promise, ...]
     wheels: tuple[Wheel, ...]
+
+    @model_validator(mode="after")
+    def _names_its_format(self) -> Self:
+        if any(one.libraries for one in self.promises) != (self.release_schema > 1):
+            raise ValueError("schema 2 is of releases that name locks of native libraries")
+        return self
 
     def sealed(self, created: str) -> Self:
         """The release with its id: not a function of when, where or by whom it was published."""
@@ -116,7 +140,14 @@ class Release(Document):
     def objects(self) -> tuple[Stored, ...]:
         """Everything that it stands for; the wheels come last."""
         evidence = [one for wheel in self.wheels for one in wheel.evidence.values()]
-        return (*(promise.lock for promise in self.promises), *evidence, *self.wheels)
+        return (*self.locks, *evidence, *self.wheels)
+
+    @property
+    def locks(self) -> tuple[Stored, ...]:
+        """Those of its recipes and of the native libraries below them, each once."""
+        found = [promise.lock for promise in self.promises]
+        found += [one.lock for promise in self.promises for one in promise.libraries]
+        return tuple({one.path: one for one in found}.values())
 
     @property
     def title(self) -> str:

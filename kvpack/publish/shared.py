@@ -2,13 +2,14 @@
 
 ::
 
-    shared/actions/<key>.json               a Result: which wheel the key gave, and its audit
-    shared/blobs/sha256/ab/<digest>         the wheel
+    shared/actions/<key>.json               a Result: what the key gave, and of a wheel its audit
+    shared/blobs/sha256/ab/<digest>         the wheel, or the tar of the native library
 
 Both are create-only: of two machines that build one key at once, the first writer wins. What is
-read is never believed: bytes by their digest, the wheel by the action inside it. Whoever may write
-there can still put a wheel with a true action and false code, unless readers demand a signature:
-a record may carry a DSSE envelope, whose statement names the wheel and the digest of all the rest.
+read is never believed: bytes by their digest, the wheel by the action inside it, a library's tar by
+its one form (``kvpack/build/library.py``), with nothing outside of its prefix. Whoever may write
+there can still put a result with a true action and false code, unless readers demand a signature:
+a record may carry a DSSE envelope, whose statement names the file and the digest of all the rest.
 """
 
 import hashlib
@@ -16,9 +17,9 @@ import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from kvpack.base import Sha256, Text, Value
 from kvpack.build.model import BuildPlan
@@ -56,7 +57,8 @@ class Verdict(Value):
 class Result(Document):
     """What a key gave."""
 
-    result_schema: Literal[1] = Field(default=1, alias="schema")
+    result_schema: Literal[1, 2] = Field(default=1, alias="schema")
+    """1: of a wheel. 2: of a native library, which has no audit of its own."""
     key: Sha256
     file: Text
     sha256: Sha256
@@ -69,9 +71,20 @@ class Result(Document):
     root: str | None = None
     builder: str | None = None
     """Whom provenance names as the builder."""
-    verdict: Verdict
+    verdict: Verdict | None = None
     envelope: Text | None = None
     """A DSSE envelope: who says so. Its statement is a function of all the rest."""
+
+    @model_validator(mode="after")
+    def _is_judged(self) -> Self:
+        if (self.verdict is None) != (self.result_schema == 2):  # noqa: PLR2004
+            raise ValueError("schema 1 is of a wheel, with a verdict; 2 of a library, with none")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """In messages."""
+        return "wheel" if self.result_schema == 1 else "library"
 
 
 def action_path(key: str) -> str:
@@ -104,22 +117,27 @@ def read(data: bytes, plan: BuildPlan) -> Result:
         raise Poisoned(f"its record cannot be read: {str(error).splitlines()[0]}") from None
     if found.key != plan.key:
         raise Poisoned(f"its record is that of the key {found.key[:12]}")
-    name = re.sub(r"[-_.]+", "_", plan.distribution).lower()
-    if not re.fullmatch(
-        rf"{re.escape(f'{name}-{plan.version}')}-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+\.whl",
-        found.file,
-    ):
-        raise Poisoned(f"its record names {found.file!r}, which is no wheel of this target")
+    kind = "wheel" if plan.recipe.library is None else "library"
+    if found.kind != kind or not re.fullmatch(_name_of(plan), found.file):
+        raise Poisoned(f"its record names {found.file!r}, which is no {kind} of this target")
     return found
 
 
+def _name_of(plan: BuildPlan) -> str:
+    """Which file a plan gives, as a regular expression."""
+    if plan.recipe.library is not None:
+        return re.escape(plan.tar)
+    name = re.escape(f"{re.sub(r'[-_.]+', '_', plan.distribution).lower()}-{plan.version}")
+    return rf"{name}-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+-[A-Za-z0-9_.]+\.whl"
+
+
 def download(objects: Objects, result: Result, target: Path) -> None:
-    """Write the wheel's bytes, no more of them than the record says.
+    """Write the result's bytes, no more of them than the record says.
 
     :raises Poisoned: if they are not those of the record.
     :raises StorageFailed: if the storage does not answer to the end.
     """
-    digest, size = hashlib.sha256(), 0
+    digest, size, kind = hashlib.sha256(), 0, result.kind
     try:
         with target.open("wb") as stream:
             for chunk in objects.chunks(blob_path(result.sha256)):
@@ -129,12 +147,14 @@ def download(objects: Objects, result: Result, target: Path) -> None:
                 digest.update(chunk)
                 stream.write(chunk)
     except Missing:
-        raise Poisoned("its wheel is not there") from None
+        raise Poisoned(f"its {kind} is not there") from None
     if size != result.size:
         count = f"more than {result.size}" if size > result.size else str(size)
-        raise Poisoned(f"its wheel has {count} bytes, its record says {result.size}")
+        raise Poisoned(f"its {kind} has {count} bytes, its record says {result.size}")
     if digest.hexdigest() != result.sha256:
-        raise Poisoned(f"its wheel has the sha256 {digest.hexdigest()[:16]}…, not that of its name")
+        raise Poisoned(
+            f"its {kind} has the sha256 {digest.hexdigest()[:16]}…, not that of its name"
+        )
 
 
 def check_wheel(wheel: Path, plan: BuildPlan, bill: bytes) -> None:

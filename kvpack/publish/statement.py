@@ -105,11 +105,17 @@ def dependencies(action: Action) -> list[Descriptor]:
     found += [_descriptor("patch", patch["id"], None, patch["sha256"]) for patch in patches]
     for role, key in (("build-requirement", "build-requires"), ("host-tool", "host-tools")):
         found += [_wheel(role, file, sha256) for file, sha256 in lock.pop(key, {}).items()]
+    further = {pair for wheels in lock.pop("torch", {}).values() for pair in wheels.items()}
+    more = [_wheel("build-requirement", *pair) for pair in sorted(further)]
+    found += [one for one in more if one not in found]
+    wraps = lock.pop("wraps", {}).items()
+    found += [_descriptor("subproject", file, None, sha256) for file, sha256 in wraps]
     root = dict(lock.pop("root", {}))
     found += [_wheel("root-tool", *pair) for pair in root.pop("tools", {}).items()]
     found += [_deb(text, str(root.get("id"))) for text in root.pop("packages", ())]
-    if image := root.pop("image", None):
-        found.append(_image(image))
+    toolkit = lock.pop("toolkit-image", {}).get("image")
+    for role, image in (("builder-root", root.pop("image", None)), ("toolkit", toolkit)):
+        found += [_image(role, image)] if image else []
     for name, rest in {**lock, **{f"root {key}": value for key, value in root.items()}}.items():
         found += _unknown(name, rest)
     for library in action.get("libraries", {}).values():
@@ -151,11 +157,11 @@ def _deb(text: str, root: str) -> Descriptor:
     return _descriptor("builder-root", f"{name} {version}", uri, sha256)
 
 
-def _image(image: str) -> Descriptor:
+def _image(role: str, image: str) -> Descriptor:
     place, _, sha256 = image.partition("@sha256:")
     name = place.rpartition("/")[2].partition(":")[0]
     uri = f"pkg:oci/{quote(name)}@sha256%3A{sha256}?repository_url={quote(place, safe='/')}"
-    return _descriptor("builder-root", image, uri, sha256)
+    return _descriptor(role, image, uri, sha256)
 
 
 def _unknown(name: str, value: object) -> Iterator[Descriptor]:

@@ -1,11 +1,13 @@
 """Recipe + selection -> targets. Pure: the same words always give the same targets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from kvpack.errors import TargetUnavailable
 from kvpack.names import Accelerator, Arch, did_you_mean, version_key
+from kvpack.recipe.fitting import fitting
 from kvpack.recipe.model import Recipe, Selection, Target
 from kvpack.recipe.roots import Roots
+from kvpack.recipe.torch import ascending
 
 
 def choose_version(recipe: Recipe, version: str | None) -> str:
@@ -26,7 +28,13 @@ def choose_version(recipe: Recipe, version: str | None) -> str:
 
 
 def expand(
-    recipe: Recipe, roots: Roots, selection: Selection, *, version: str | None, machine: Arch
+    recipe: Recipe,
+    roots: Roots,
+    selection: Selection,
+    *,
+    version: str | None,
+    machine: Arch,
+    whole: bool = False,
 ) -> tuple[Target, ...]:
     """The targets of a selection; an axis that it leaves open is the recipe's default.
 
@@ -34,6 +42,7 @@ def expand(
     selected by name but that no root has there is an error, never dropped (promise 7).
 
     :param machine: the architecture to build for when neither selection nor recipe says so.
+    :param whole: leave out what no toolkit is for, instead of failing.
     :raises TargetUnavailable: if a selected value is not offered, or no target remains.
     """
     chosen = choose_version(recipe, version)
@@ -44,8 +53,9 @@ def expand(
         recipe, "accelerator", selection.accelerator, default.accelerator or (Accelerator.CPU,)
     )
     pythons = _pythons(recipe, selection)
+    minors = {one: _torch(recipe, Accelerator(one), selection.torch) for one in accelerators}
     found = [
-        _target(recipe, roots, chosen, (python, glibc, arch, accelerator))
+        _target(recipe, roots, chosen, (python, glibc, arch, accelerator), minors[accelerator])
         for glibc in sorted(set(floors), key=version_key)
         for python in sorted(set(pythons), key=lambda text: version_key(text or "0"))
         if selection.python or roots.pick(recipe.build.roots, python, glibc)
@@ -54,6 +64,7 @@ def expand(
     ]
     if not found:
         raise _no_root(recipe, roots, "/".join(pythons), "/".join(floors))
+    found = fitting(recipe, roots, found, None if whole else selection)
     return tuple(dict.fromkeys(found))  # floors of a library may share a root
 
 
@@ -108,17 +119,39 @@ def check_offered(recipe: Recipe, selection: Selection) -> None:
     """
     for axis in ("glibc", "arch", "accelerator"):
         _axis(recipe, axis, getattr(selection, axis), ())
+    for accelerator in selection.accelerator or recipe.targets.accelerator:
+        _torch(recipe, accelerator, selection.torch)
     _pythons(recipe, selection)
 
 
-def matrix(recipe: Recipe, roots: Roots, version: str) -> tuple[Target, ...]:
-    """Every target that the recipe offers in a version."""
+def matrix(
+    recipe: Recipe, roots: Roots, version: str, torch: tuple[str, ...] | None = None
+) -> tuple[Target, ...]:
+    """Every target that the recipe offers in a version.
+
+    :param torch: the minor versions of torch that their extensions are for; default: the recipe's.
+    """
     targets = recipe.targets
-    every = Selection(glibc=targets.glibc, arch=targets.arch, accelerator=targets.accelerator)
-    widened = recipe.model_copy(
-        update={"targets": targets.model_copy(update={"default": Selection(python=targets.python)})}
+    every = Selection(
+        glibc=targets.glibc, arch=targets.arch, accelerator=targets.accelerator, torch=torch
     )
-    return expand(widened, roots, every, version=version, machine=Arch.X86_64)
+    default = Selection(python=targets.python, torch=targets.default.torch)
+    widened = recipe.model_copy(update={"targets": targets.model_copy(update={"default": default})})
+    return expand(widened, roots, every, version=version, machine=Arch.X86_64, whole=True)
+
+
+def matrices(
+    recipe: Recipe, roots: Roots, versions: Iterable[str], torch: tuple[str, ...] | None = None
+) -> Iterator[Target]:
+    """The matrix of each version: they differ in nothing else.
+
+    :param torch: as of ``matrix``.
+    """
+    cells: tuple[Target, ...] | None = None
+    for version in versions:
+        cells = cells or matrix(recipe, roots, version, torch)
+        chosen = choose_version(recipe, version)
+        yield from (target.model_copy(update={"version": chosen}) for target in cells)
 
 
 def _machine(recipe: Recipe, machine: Arch) -> tuple[Arch, ...]:
@@ -157,7 +190,42 @@ def _floor_advice(value: str, offered: list[str], made: str) -> str:
     return f"{made} for --glibc {best} also loads on glibc {value}"
 
 
-def _target(recipe: Recipe, roots: Roots, version: str, cell: tuple[str, str, str, str]) -> Target:
+def _torch(
+    recipe: Recipe, accelerator: Accelerator, selected: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """The minor versions of torch that one accelerator's wheels get extensions for.
+
+    :raises TargetUnavailable: if one that was selected by name is not offered (promise 7).
+    """
+    offered = recipe.targets.torch.get(accelerator, ())
+    if selected is None:
+        return ascending(tuple(x for x in recipe.targets.default.torch or () if x in offered))
+    for minor in selected:
+        if minor not in offered:
+            raise TargetUnavailable(
+                f"recipe {recipe.name} does not offer torch {minor!r} for {accelerator}",
+                cause=did_you_mean(minor, offered) if offered else "it offers none there",
+                hint=_torch_hint(recipe),
+            )
+    return ascending(selected)
+
+
+def _torch_hint(recipe: Recipe) -> str:
+    offers = recipe.targets.torch.items()
+    told = "; ".join(f"{accelerator}: {', '.join(minors)}" for accelerator, minors in offers)
+    where = f"targets.torch in recipes/{recipe.name}.toml"
+    if not told:
+        return f"leave --torch out: there is no {where}"
+    return f"choose of {told}; or add it to {where} and run: kvpack lock {recipe.name}"
+
+
+def _target(
+    recipe: Recipe,
+    roots: Roots,
+    version: str,
+    cell: tuple[str, str, str, str],
+    torch: tuple[str, ...],
+) -> Target:
     python, glibc, arch, accelerator = cell
     root = roots.pick(recipe.build.roots, python, glibc)
     if root is None:
@@ -170,6 +238,7 @@ def _target(recipe: Recipe, roots: Roots, version: str, cell: tuple[str, str, st
         glibc=glibc if python else root.glibc,
         arch=Arch(arch),
         accelerator=Accelerator(accelerator),
+        torch=torch,
         root=root.id,
     )
 

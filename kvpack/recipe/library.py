@@ -5,7 +5,7 @@ below its prefix afterwards is laid over the roots of the recipes that name it, 
 part of theirs.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -39,6 +39,17 @@ class LibraryUse(Limited):
     name: Name
     """Of its recipe."""
     version: WheelVersion
+
+
+def clashes(placed: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """Two libraries at one prefix, and the prefix: they would write over each other.
+
+    :param placed: name and prefix of each library of one build.
+    """
+    first: dict[str, str] = {}
+    for name, prefix in placed:
+        if first.setdefault(prefix, name) != name:
+            yield first[prefix], name, prefix
 
 
 OF_WHEELS = {

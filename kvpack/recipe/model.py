@@ -4,22 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, model_validator
 
-from kvpack.base import DebianPackage, Glibc, Name, PythonVersion, Text, Value
+from kvpack.base import Glibc, Name, PythonVersion, Text, Value
 from kvpack.names import Accelerator, Arch, platform_tag, python_tag
+from kvpack.recipe.build import Audit, Build
 from kvpack.recipe.host import HostStack, RequirementGroup, Runtime
-from kvpack.recipe.library import Library, LibraryUse, library_fault
+from kvpack.recipe.library import Library, library_fault
 from kvpack.recipe.option import Option
 from kvpack.recipe.prove import Identity, Proves
 from kvpack.recipe.source import Commit, GitSource, Source
-from kvpack.recipe.steps import (
-    OPTIONS,
-    AnyStep,
-    Folder,
-    Refusal,
-    RootNames,
-    commands_of,
-    unreached,
-)
+from kvpack.recipe.steps import OPTIONS, commands_of, unreached
+from kvpack.recipe.torch import TorchMinor
 from kvpack.recipe.versions import VersionRange, WheelVersion, applies
 
 EPOCH_MIN, EPOCH_MAX = 315532800, 4354819198
@@ -62,6 +56,8 @@ class Selection(Value):
     glibc: tuple[Glibc, ...] | None = None
     arch: tuple[Arch, ...] | None = None
     accelerator: tuple[Accelerator, ...] | None = None
+    torch: tuple[TorchMinor, ...] | None = None
+    """Minor versions of torch, all in one wheel; empty: a wheel without extensions of torch."""
 
     def holds(self, target: "Target") -> bool:
         """Whether a target has one of the values on every axis that is named."""
@@ -85,6 +81,8 @@ class Targets(Value):
     """Floors: the oldest glibc that a wheel must load on."""
     arch: tuple[Arch, ...] = (Arch.X86_64, Arch.AARCH64)
     accelerator: tuple[Accelerator, ...] = (Accelerator.CPU,)
+    torch: dict[Accelerator, tuple[TorchMinor, ...]] = Field(default_factory=dict)
+    """Minor versions of torch that extensions can be built for."""
     default: Selection = Selection()
 
 
@@ -106,77 +104,6 @@ class Patch(Value):
         if (self.file is None) == (self.commit is None):
             raise ValueError("a patch is either a file or a commit: name one")
         return self
-
-
-class Build(Value):
-    """How the source becomes a wheel."""
-
-    root: RootNames = "debian"
-    """Families of builder roots (``debian``, ``pypa``) or ids of roots. A target's root is the
-    newest of them that its floor and its Python allow."""
-    debian: tuple[DebianPackage, ...] = ()
-    """Debian packages that the build needs, beside a compiler."""
-    requires: tuple[Text, ...] = ()
-    """Build requirements beside those of the source's own pyproject.toml."""
-    toolkit: tuple[Name, ...] | dict[Accelerator, tuple[Name, ...]] = ("runtime",)
-    """Components of the accelerator's toolkit that the build needs, for all accelerators or for
-    each; they are at ``/usr/local/cuda``. Names: ``kvpack/recipe/toolkits.toml``."""
-    toolkit_version: dict[Accelerator, VersionRange] = Field(default_factory=dict)
-    """Narrower ranges of the toolkit's version than kvpack's own."""
-    environment: dict[str, str] = Field(default_factory=dict)
-    config_settings: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
-    """Config settings for the build back end (PEP 517)."""
-    steps: tuple[AnyStep, ...] = ()
-    """Commands of bash (``-euo pipefail``) in the source's root, after the patches and before the
-    back end."""
-    repaired: tuple[AnyStep, ...] = ()
-    """Commands that change the wheel ``$WHEEL`` in place after auditwheel; modes are kept."""
-    package: Folder | None = None
-    """The folder whose pyproject.toml is built, if it is not the source's root."""
-    generated: bool = False
-    """Whether the steps make that folder's pyproject.toml: it is not in the source to be read, so
-    ``requires`` names what its back end needs."""
-    rename: bool = False
-    """Whether ``[project] name`` of that pyproject.toml becomes the target's distribution."""
-    pure: bool = False
-    """Whether the wheel has no binaries, so that it is for every Python and platform."""
-    git_head: bool = False
-    """Whether the source gets a ``.git`` that says which commit it is, and nothing else."""
-    refuse: tuple[Refusal, ...] = ()
-    """Lines of the log that fail the build."""
-    libraries: tuple[LibraryUse, ...] = ()
-    """Native libraries, recipes of their own, that lie in the root when it builds."""
-
-    @property
-    def read_package(self) -> str | None:
-        """The folder of the source whose pyproject.toml is read; ``None``: its root."""
-        return None if self.generated else self.package
-
-    @property
-    def roots(self) -> tuple[str, ...]:
-        return (self.root,) if isinstance(self.root, str) else self.root
-
-    def toolkit_for(self, accelerator: Accelerator) -> tuple[str, ...]:
-        """The components for one accelerator."""
-        named = self.toolkit
-        return named.get(accelerator, ("runtime",)) if isinstance(named, dict) else named
-
-    def libraries_for(self, version: str, accelerator: Accelerator) -> tuple[LibraryUse, ...]:
-        """The native libraries that a target needs."""
-        return tuple(one for one in self.libraries if one.fits(version, accelerator))
-
-
-class Audit(Value):
-    """What the finished wheel must show."""
-
-    host_libraries: tuple[Text, ...] = ()
-    """Sonames (globs) that the host supplies; they are never copied into the wheel."""
-    host_folders: tuple[Annotated[str, Field(pattern=r"^/[^:$]+[^:$/]$")], ...] = ()
-    """Folders in which every host has those libraries, so that a RUNPATH may name them."""
-    imports: tuple[Text, ...] = Field(default=(), alias="import")
-    """Modules that must import in a clean environment."""
-    run: tuple[Annotated[tuple[Text, ...], Field(min_length=1)], ...] = ()
-    """Commands of the wheel that must start and exit with 0."""
 
 
 class Recipe(Value):
@@ -221,7 +148,7 @@ class Recipe(Value):
     def _options_reach_the_steps(self) -> "Recipe":
         for tool in OPTIONS:
             values = {
-                f"options.{name}": [str(one.default), *map(str, one.per_accelerator.values())]
+                f"options.{name}": one.possible
                 for name, one in self.options.items()
                 if getattr(one, tool)
             }
@@ -235,13 +162,22 @@ class Recipe(Value):
     ) -> dict[str, object] | None:
         return None if self.library else told(value)
 
-    def options_for(self, version: str, accelerator: Accelerator) -> dict[str, tuple[Option, str]]:
-        """The options that exist in ``version``, with their values."""
+    def options_for(
+        self, version: str, accelerator: Accelerator, *, torch: bool = False
+    ) -> dict[str, tuple[Option, str]]:
+        """The options that exist in ``version``, with their values.
+
+        :param torch: whether the wheel is built with extensions of torch.
+        """
         return {
-            name: (option, option.value_for(accelerator))
+            name: (option, option.value_for(accelerator, torch=torch))
             for name, option in sorted(self.options.items())
             if applies(option.when, version)
         }
+
+    def options_of(self, target: "Target") -> dict[str, tuple[Option, str]]:
+        """The options of a target."""
+        return self.options_for(target.version, target.accelerator, torch=bool(target.torch))
 
     def git_for(self, patch: Patch) -> GitSource | None:
         """The repository that holds a patch's commit: that of the first version it is for."""
@@ -275,6 +211,8 @@ class Target(Value):
     glibc: Glibc
     arch: Arch
     accelerator: Accelerator
+    torch: tuple[TorchMinor, ...] = ()
+    """The minor versions of torch that its extensions are for, ascending."""
     root: Text
     """The id of the builder root."""
 
@@ -289,10 +227,14 @@ class Target(Value):
 
     @property
     def id(self) -> str:
-        """``cp311-manylinux_2_39_x86_64-cpu``; of a library ``debian-bookworm-x86_64-cpu``."""
+        """``cp311-manylinux_2_39_x86_64-cpu``; of a library ``debian-bookworm-x86_64-cpu``.
+
+        With extensions of torch it ends with ``-torch2.13+2.14``.
+        """
         if not self.python:
             return f"{self.root}-{self.arch}-{self.accelerator}"
-        return f"{self.python_tag}-{self.platform_tag}-{self.accelerator}"
+        torch = f"-torch{'+'.join(self.torch)}" if self.torch else ""
+        return f"{self.python_tag}-{self.platform_tag}-{self.accelerator}{torch}"
 
     @property
     def title(self) -> str:

@@ -16,6 +16,8 @@ class Option(Value):
     default: bool | str
     per_accelerator: dict[Accelerator, bool | str] = Field(default_factory=dict)
     """Values that differ from the default for some accelerators."""
+    with_torch: bool | str | None = None
+    """The value where minor versions of torch are selected, whatever the accelerator."""
     cmake: Text | None = None
     """The CMake variable that it sets."""
     meson: Text | None = None
@@ -32,15 +34,30 @@ class Option(Value):
         if sum(bool(name) for name in (self.cmake, self.meson, self.configure, self.env)) != 1:
             raise ValueError("an option sets one of cmake, meson, configure and env: name one")
         wanted = bool if self.type == "bool" else str
-        for value in (self.default, *self.per_accelerator.values()):
+        for value in self._values:
             if not isinstance(value, wanted):
                 message = f"value {value!r} does not fit type = {self.type!r}"
                 raise ValueError(message)  # noqa: TRY004  # pydantic collects ValueErrors
         return self
 
-    def value_for(self, accelerator: Accelerator) -> str:
-        """The text that the build system gets."""
+    @property
+    def _values(self) -> list[bool | str]:
+        with_torch = [] if self.with_torch is None else [self.with_torch]
+        return [self.default, *self.per_accelerator.values(), *with_torch]
+
+    @property
+    def possible(self) -> list[str]:
+        """Every value that some target gives it, as the recipe writes it."""
+        return [str(value) for value in self._values]
+
+    def value_for(self, accelerator: Accelerator, *, torch: bool = False) -> str:
+        """The text that the build system gets.
+
+        :param torch: whether the wheel is built with extensions of torch.
+        """
         value = self.per_accelerator.get(accelerator, self.default)
+        if torch and self.with_torch is not None:
+            value = self.with_torch
         if isinstance(value, bool):
             words = ("ON", "OFF")
             if self.meson or self.configure:

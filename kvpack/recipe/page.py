@@ -11,18 +11,28 @@ from kvpack.recipe.model import Patch, Recipe
 from kvpack.recipe.option import Option
 from kvpack.recipe.prove import Prove
 from kvpack.recipe.source import ArchiveSource, GitSource, SdistSource, Source
+from kvpack.recipe.toolkitimage import ToolkitImage
+from kvpack.recipe.toolkits import Toolkits
 from kvpack.recipe.versions import applies
 
 _ISSUE = re.compile(r"([\w.-]+/[\w.-]+)#(\d+)")
 """How recipes name a discussion of upstream; GitHub leads from issues to pull requests."""
 
 
-def page(recipes: Sequence[Recipe], *, locked: Collection[str], root: str, command: str) -> str:
+def page(
+    recipes: Sequence[Recipe],
+    *,
+    locked: Collection[str],
+    root: str,
+    command: str,
+    toolkits: Toolkits,
+) -> str:
     """The whole page.
 
     :param locked: names of the recipes that have a lock.
     :param root: how links reach the catalogue's folder from the page: ``..``.
     :param command: what makes the page anew.
+    :param toolkits: what accelerators have as theirs.
     """
     lines = [
         "# Catalogue",
@@ -44,11 +54,11 @@ def page(recipes: Sequence[Recipe], *, locked: Collection[str], root: str, comma
         ),
     ]
     for recipe in recipes:
-        lines += ["", *_recipe(recipe, root, locked=recipe.name in locked)]
+        lines += ["", *_recipe(recipe, root, toolkits, locked=recipe.name in locked)]
     return "\n".join(lines) + "\n"
 
 
-def _recipe(recipe: Recipe, root: str, *, locked: bool) -> Iterator[str]:
+def _recipe(recipe: Recipe, root: str, toolkits: Toolkits, *, locked: bool) -> Iterator[str]:
     yield f"## {recipe.name}"
     yield ""
     links = [f"[recipe]({root}/recipes/{recipe.name}.toml)"]
@@ -66,7 +76,7 @@ def _recipe(recipe: Recipe, root: str, *, locked: bool) -> Iterator[str]:
         ("Options", _options(recipe)),
         ("Patches", _patches(recipe, root)),
         ("Proofs", _proofs(recipe)),
-        ("Around the build", _around(recipe)),
+        ("Around the build", _around(recipe, toolkits)),
         ("On its hosts", on_hosts(recipe)),
     )
     for title, part in parts:
@@ -113,6 +123,11 @@ def _targets(recipe: Recipe) -> Iterator[str]:
             [named(one) for one in targets.accelerator],
             default.accelerator or [Accelerator.CPU],
         ),
+        (
+            "torch, for extensions",
+            [f"{one} for {kind}" for kind, minors in targets.torch.items() for one in minors],
+            default.torch or ["none: a wheel without them"],
+        ),
     )
     yield from table(
         ("axis", "offered", "if nothing is selected"),
@@ -133,6 +148,8 @@ def _options(recipe: Recipe) -> Iterator[str]:
         name, option = item
         values = [_value(option.default)]
         values += [f"{_value(v)} for {a}" for a, v in sorted(option.per_accelerator.items())]
+        if option.with_torch is not None:
+            values.append(f"{_value(option.with_torch)} with `--torch`")
         names = (
             ("CMake", option.cmake),
             ("meson", option.meson),
@@ -209,13 +226,17 @@ def expected(prove: Prove) -> str:
         told.append(what + (f" for {', '.join(limits)}" if limits else ""))
     versions = f" in {code(prove.when)}" if prove.when else ""
     versions += ", where it has that part" if prove.optional else ""
+    if prove.torch:
+        told.append("the versions that `--torch` names")
     return "; ".join(told) + versions if told else "reported" + versions
 
 
-def _around(recipe: Recipe) -> Iterator[str]:
+def _around(recipe: Recipe, toolkits: Toolkits) -> Iterator[str]:
     build, audit = recipe.build, recipe.audit
+    images = {accelerator: image for accelerator, _, image in toolkits.images(recipe)}
     rows = (
         ("Debian packages in its builder root", codes(build.debian)),
+        *((f"toolkit for {accelerator}", _image(image)) for accelerator, image in images.items()),
         ("build requirements beside the source's own", codes(build.requires)),
         ("native libraries it is built with", ", ".join(_library(one) for one in build.libraries)),
         ("libraries that the host supplies", codes(audit.host_libraries)),
@@ -223,6 +244,11 @@ def _around(recipe: Recipe) -> Iterator[str]:
         ("must run", codes(" ".join(command) for command in audit.run)),
     )
     yield from table(("what", "which"), ((what, said) for what, said in rows if said))
+
+
+def _image(image: ToolkitImage) -> str:
+    where = f"for {', '.join(image.arch)} on glibc {image.glibc} or newer"
+    return f"{code(image.folder)} of {code(image.image)}, {where}"
 
 
 def _library(use: LibraryUse) -> str:

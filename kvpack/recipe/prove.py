@@ -172,6 +172,9 @@ class Prove(Condition):
     """Versions that it says something about."""
     expect: bool | Text | tuple[Expectation, ...] | None = None
     """What our build must show: whether it holds, or its value."""
+    torch: bool = False
+    """Whether its value must be the minor versions of torch that our build was for: ``2.13, 2.14``;
+    a wheel without extensions of torch shows none."""
     optional: bool = False
     """Whether a wheel of ours that shows nothing of it (``null``) is right as well: of a part that
     an option can leave out."""
@@ -203,6 +206,8 @@ class Prove(Condition):
                 yield f"the case {case.value!r} is always true: it must be the last"
 
     def _expect_faults(self) -> Iterator[str]:
+        if self.torch and (self.expect is not None or not self.value):
+            yield "torch = true is about a value that is read, and nothing else is expected of it"
         known = {case.value for case in self.case}
         for wanted in self.expectations:
             if isinstance(wanted.to_be, str) and not (self.case or self.value):

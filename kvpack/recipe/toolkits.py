@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from packaging.specifiers import SpecifierSet
 from pydantic import AfterValidator, Field, model_validator
 
 from kvpack.base import Name, Text, Value
 from kvpack.errors import Fault
-from kvpack.names import Accelerator, did_you_mean
+from kvpack.names import Accelerator, Arch, did_you_mean, version_key
+from kvpack.recipe.toolkitimage import ToolkitImage
 from kvpack.recipe.versions import VersionRange
 
 if TYPE_CHECKING:
@@ -53,12 +54,28 @@ class Toolkit(Value):
     """Component -> extras of ``project``."""
     missing: dict[Name, Text] = Field(default_factory=dict)
     """Components that other accelerators have and this one lacks, each with the reason."""
+    image: ToolkitImage | None = None
+    variables: tuple[Text, ...] = ()
+    """Of an image: variables that name its folder where it is built with."""
+    exclude: tuple[Text, ...] = ()
+    """Of an image: what no build reads; globs over paths below its folder."""
 
     @model_validator(mode="after")
     def _whole(self) -> "Toolkit":
         if self.kind == "wheels" and not (self.project and self.version and self.components):
             raise ValueError("a toolkit of wheels names project, version and components")
+        if self.kind == "image" and self.image is None:
+            raise ValueError("a toolkit that is an image names it")
         return self
+
+
+class Misfit(NamedTuple):
+    """Why a toolkit cannot be used in a cell."""
+
+    axis: Literal["arch", "glibc"]
+    """The axis on which another value would do."""
+    cause: str
+    hint: str
 
 
 class Toolkits(Value):
@@ -83,14 +100,52 @@ class Toolkits(Value):
         text = ",".join(sorted(map(str, ranges)))
         return f"{kit.project}[{','.join(extras)}]{text}"
 
+    def image(self, recipe: "Recipe", accelerator: Accelerator) -> ToolkitImage | None:
+        """The image whose folder a recipe is built with, if its toolkit is one."""
+        kit = self.toolkit.get(accelerator)
+        if kit is None or kit.kind != "image" or not recipe.build.toolkit_for(accelerator):
+            return None
+        return recipe.build.toolkit_image.get(accelerator, kit.image)
+
+    def images(self, recipe: "Recipe") -> Iterator[tuple[Accelerator, Arch, ToolkitImage]]:
+        """The images that a lock of a recipe names, per accelerator and architecture."""
+        for accelerator in recipe.targets.accelerator:
+            if image := self.image(recipe, accelerator):
+                for arch in recipe.targets.arch:
+                    if arch in image.arch:
+                        yield accelerator, arch, image
+
     def unlockable(self, recipe: "Recipe", accelerator: Accelerator) -> str:
         """Why no lock can name the toolkit of an accelerator; empty: it can, or none is needed."""
         if accelerator == Accelerator.CPU or not recipe.build.toolkit_for(accelerator):
             return ""
-        kit = self.toolkit.get(accelerator)
-        if kit is None:
-            return "kvpack knows no toolkit for it"
-        return "" if kit.kind == "wheels" else "its toolkit is an image by digest, none is named"
+        return "" if accelerator in self.toolkit else "kvpack knows no toolkit for it"
+
+    def misfit(
+        self, recipe: "Recipe", accelerator: Accelerator, arch: Arch, root: tuple[str, str]
+    ) -> Misfit | None:
+        """Why a cell cannot be built with its toolkit; ``None``: it can.
+
+        :param root: id and glibc of the builder root.
+        """
+        image = self.image(recipe, accelerator)
+        if image is None:
+            return None
+        hint = f"build.toolkit-image.{accelerator} in recipes/{recipe.name}.toml may name another"
+        if arch not in image.arch:
+            known = ", ".join(image.arch)
+            cause = f"its toolkit, {image.image}, is for {known}"
+            return Misfit("arch", cause, f"choose {known}; {hint}")
+        name, glibc = root
+        if version_key(glibc) < version_key(image.glibc):
+            return Misfit(
+                "glibc",
+                f"its toolkit, {image.folder} of {image.image}, needs glibc {image.glibc}; "
+                f"the builder root {name} has {glibc}",
+                f"choose a floor whose root has {image.glibc} or newer "
+                f"(kvpack show {recipe.name}); {hint}",
+            )
+        return None
 
 
 def toolkit_faults(recipe: "Recipe", toolkits: Toolkits, place: str) -> Iterator[Fault]:
@@ -102,6 +157,7 @@ def toolkit_faults(recipe: "Recipe", toolkits: Toolkits, place: str) -> Iterator
     for accelerator in recipe.build.toolkit_version:
         if accelerator not in recipe.targets.accelerator:
             yield _unoffered(recipe, f"{place}: build.toolkit-version.{accelerator}")
+    yield from _image_faults(recipe, toolkits, f"{place}: build.toolkit-image")
     for accelerator in recipe.targets.accelerator:
         kit = toolkits.toolkit.get(accelerator)
         if kit is None or kit.kind != "wheels":
@@ -121,6 +177,20 @@ def toolkit_faults(recipe: "Recipe", toolkits: Toolkits, place: str) -> Iterator
                     message=f"{accelerator} has no component {name!r}",
                     hint=did_you_mean(name, kit.components),
                 )
+
+
+def _image_faults(recipe: "Recipe", toolkits: Toolkits, place: str) -> Iterator[Fault]:
+    """Images for accelerators that are not offered, or whose toolkit is none."""
+    for accelerator in recipe.build.toolkit_image:
+        kit = toolkits.toolkit.get(accelerator)
+        if accelerator not in recipe.targets.accelerator:
+            yield _unoffered(recipe, f"{place}.{accelerator}")
+        elif kit is None or kit.kind != "image":
+            yield Fault(
+                place=f"{place}.{accelerator}",
+                message=f"the toolkit of {accelerator} is not an image",
+                hint="build.toolkit-version narrows the version of one that is made of wheels",
+            )
 
 
 def _unoffered(recipe: "Recipe", where: str) -> Fault:

@@ -109,6 +109,33 @@ def read_member(archive: Path, suffix: str, *, name: str | None = None) -> bytes
     return data
 
 
+def read_folder(
+    archive: Path, folder: str, suffix: str, *, name: str | None = None
+) -> dict[str, bytes]:
+    """Read every ``<top>/<folder>/*<suffix>``, by file name; files below other folders are not.
+
+    :raises ArchiveUnsafe: as ``read_member``.
+    """
+    shown = name or archive.name
+    _, faults = _scan(archive, shown, Limits())
+    if faults:
+        raise _unsafe(shown, faults)
+    way, found = tuple(folder.split("/")), dict[str, bytes]()
+    with _damage_as_fault(shown):
+        for member, stream in opened(archive).contents():
+            file = member.parts[-1] if member.parts else ""
+            if member.parts[1:-1] != way or not file.endswith(suffix):
+                continue
+            if member.size > HEADER_LIMIT:
+                fault = Fault(
+                    place=f"{shown}: {member.name!r}", message=f"over {HEADER_LIMIT} bytes"
+                )
+                raise _unsafe(shown, [fault])
+            if member.kind is Kind.FILE:
+                found[file] = stream.read(HEADER_LIMIT)
+    return found
+
+
 # -- reading --------------------------------------------------------------------------------
 
 

@@ -262,10 +262,11 @@ class Store:
             for folder in dict.fromkeys((*_FOLDERS, *there))
         }
 
-    def collect(self, keep: Iterable[str]) -> Usage:
+    def collect(self, keep: Iterable[str], *, dry: bool = False) -> Usage:
         """Remove every blob that is not in ``keep``, what killed processes left, and void records.
 
-        :returns: how many files went, and their bytes.
+        :param dry: remove nothing.
+        :returns: how many files went, or would go, and their bytes.
         """
         kept = set(keep)
         gone = [self.blob_path(digest) for digest in self.blobs() if digest not in kept]
@@ -275,9 +276,12 @@ class Store:
             if not is_locked(self.root / "locks" / f"blob-{path.name}")
         ]
         gone += self._cut_writes()
-        first = measure(gone, remove=True)
-        then = measure(droppable(self.root, self.has), remove=True)  # which blobs are left decides
-        self.remove_leftovers()
+        first = measure(gone, remove=not dry)
+        # Which blobs are left decides.
+        void = droppable(self.root, lambda digest: digest in kept and self.has(digest))
+        then = measure(void, remove=not dry)
+        if not dry:
+            self.remove_leftovers()
         return Usage(first.entries + then.entries, first.size + then.size)
 
     def _cut_writes(self) -> Iterator[Path]:

@@ -5,22 +5,32 @@ of the wheel and of the library below it, and exactly their proofs must fail.
 """
 
 import base64
+import hashlib
 import json
 import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from kvpack.fetch.mirrors import input_place
 from tests.gitserver import served
-from tests.integration.conftest import CHECKOUT, Answer, Kvpack, remove_images
+from tests.indexserver import index, own_index
+from tests.integration.conftest import CHECKOUT, Kvpack, remove_images
+from tests.integration.standins import build, changed, members, missed, proved, report
+from tests.standins.archives import make_archive
 from tests.standins.make import make_repository
+from tests.standins.torch import torch_wheel
 
 pytestmark = pytest.mark.integration
 RECIPES = ("ucx", "nixl", "nixl-meta")
+TORCH = [
+    torch_wheel("2.11.0", ("nvidia-cuda-runtime-cu12",)),
+    *(torch_wheel(version) for version in ("2.12.1", "2.13.0", "2.14.0", "2.15.0")),
+]
+"""Stand-ins: real ones are gigabytes. The first is for another CUDA, as an index may have it."""
 
 
 @pytest.fixture(scope="module")
@@ -32,58 +42,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kvpack]:
     (root / "recipes").mkdir()
     for name in RECIPES:
         shutil.copy(CHECKOUT / "recipes" / f"{name}.toml", root / "recipes")
-    with served(forge) as base:
+    _, data = make_archive("taskflow", "3.10.0")
+    place = forge / input_place(hashlib.sha256(data).hexdigest())
+    place.parent.mkdir(parents=True)
+    place.write_bytes(data)
+    with served(forge) as base, index("torch", TORCH, own_index(root)) as simple:
         mirror = f'[registries.git.mirrors]\n"https://github.com/" = ["{base}/"]\n'
-        (root / "kvpack.toml").write_text(mirror)
+        (root / "kvpack.toml").write_text(
+            f'{mirror}[registries.pypi]\nindex = "{simple}"\n'
+            f'[mirrors]\ninputs = ["{forge.as_uri()}"]\n'
+        )
         kvpack = Kvpack(root, store)
-        kvpack("lock").ok()
+        told = kvpack("lock").ok().err
+        assert "subprojects/fastrak-rxdm.wrap is not locked: it is a [wrap-git]" in told
         yield kvpack
     remove_images(store)
-
-
-def changed(kvpack: Kvpack, folder: Path, recipe: str, *changes: tuple[str, str]) -> Kvpack:
-    """kvpack on a copy of the catalogue in which texts of one recipe are others."""
-    root = folder / "catalogue"
-    shutil.copytree(kvpack.root, root)
-    path = root / "recipes" / f"{recipe}.toml"
-    text = path.read_text()
-    for old, new in changes:
-        assert text.count(old) == 1, f"{old!r} is in the recipe {text.count(old)} times"
-        text = text.replace(old, new)
-    path.write_text(text)
-    return kvpack.with_root(root)
-
-
-def build(kvpack: Kvpack, out: Path, *words: str) -> Answer:
-    return kvpack("--json", "build", *words, "--out", str(out))
-
-
-def report(answer: Answer) -> dict[str, Any]:
-    """The audit's report beside the one wheel that was built."""
-    (target,) = answer.ok().json["targets"]
-    path = Path(target["wheel"])
-    found: dict[str, Any] = json.loads(path.with_name(f"{path.name}.audit.json").read_text())
-    return found
-
-
-def proved(answer: Answer) -> dict[str, object]:
-    """What each proof says: its value, else whether it holds."""
-    return {one["id"]: one["value"] or one["holds"] for one in report(answer)["proofs"]}
-
-
-def missed(answer: Answer) -> set[str]:
-    """The proofs that failed the audit; nothing else may have."""
-    assert answer.code == 50, f"exit {answer.code}\n{answer.out}\n{answer.err}"
-    (target,) = answer.json["targets"]
-    assert all(fault["place"].endswith("[prove]") for fault in target["faults"]), target
-    return {fault["message"].partition(":")[0] for fault in target["faults"]}
-
-
-def members(folder: Path) -> dict[str, int]:
-    """The members of the one wheel in a folder, with their modes."""
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        return {info.filename: info.external_attr >> 16 & 0o777 for info in archive.infolist()}
 
 
 @pytest.mark.parametrize("cuda", ["13", "12"])
@@ -99,6 +72,22 @@ def test_nixl_is_what_its_recipe_says(world: Kvpack, tmp_path: Path, cuda: str) 
     modules = {path.rpartition("/")[2] for path in members(tmp_path) if "/ucx/" in path}
     assert modules == {f"libuct_{name}.so.0.0.0" for name in ("cma", "cuda", "ib")}
     assert {"libibverbs.so.1", "libcuda.so.1"} <= set(report(done)["facts"]["needed-from-host"])
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (library,) = (name for name in archive.namelist() if name.endswith("/libnixl.so"))
+        assert b"NIXL 1.5.1 with stand-in for Taskflow 3.10.0" in archive.read(library)
+        bill = archive.read(next(n for n in archive.namelist() if n.endswith("kvpack.cdx.json")))
+    assert "subproject:taskflow-3.10.0.tar" in bill.decode()
+
+
+def test_a_subproject_that_no_lock_names_is_no_download(world: Kvpack, tmp_path: Path) -> None:
+    other = changed(world, tmp_path, "nixl", ('wraps = ["*"]\n', ""))
+    other("lock", "nixl").ok()
+    done = build(other, tmp_path / "dist", "nixl")
+    assert done.code == 42, done.err
+    cause = done.json["targets"][0]["cause"]
+    assert "meson downloads https://github.com/stand-in/taskflow/v3.10.0.tar" in cause
+    assert "name its subproject in build.wraps" in cause
 
 
 def test_the_library_is_in_the_wheels_evidence(world: Kvpack, tmp_path: Path) -> None:
@@ -238,3 +227,64 @@ def test_a_dispatcher_that_wants_both_fails(world: Kvpack, tmp_path: Path) -> No
     both = ('default = false\nmeson = "release_wheel"', 'default = true\nmeson = "release_wheel"')
     other = changed(world, tmp_path, "nixl-meta", both)
     assert missed(build(other, tmp_path / "dist", "nixl-meta")) == {"back-ends"}
+
+
+# -- extensions of torch, an axis whose values lie in one wheel together ---------------------------
+
+EP = "nixl_ep_cu13/nixl_ep_cpp_torch"
+
+
+def extensions(folder: Path) -> dict[str, bytes]:
+    """The minor versions of torch that the one wheel has EP for, and the extensions."""
+    (wheel,) = folder.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        return {
+            name.removeprefix(EP).partition(".")[0]: archive.read(name)
+            for name in archive.namelist()
+            if name.startswith(EP)
+        }
+
+
+def test_ep_for_several_minors_of_torch_is_in_one_wheel(world: Kvpack, tmp_path: Path) -> None:
+    """Each compiled against the torch of its own locked environment; all else is there once."""
+    done = build(world, tmp_path / "both", "nixl", "--torch=2.14,2.13", "--rebuild")
+    found = proved(done)
+    assert (found["ep-torch"], found["ep-cuda-major"]) == ("2.13, 2.14", "13")
+    assert (found["plugins-once"], found["ucx-cuda"], found["tag-kept"]) == (True, True, True)
+    (target,) = done.json["targets"]
+    assert target["rebuild"]["identical"]
+    assert target["target"].endswith("-cuda13-torch2.13+2.14")
+    code = extensions(tmp_path / "both")
+    assert {minor: b"compiled against torch 2.%d.0" % n in code[minor] and len(code)
+            for minor, n in (("213", 13), ("214", 14))} == {"213": 2, "214": 2}  # fmt: skip
+    build(world, tmp_path / "lean", "nixl").ok()
+    lean, both = (
+        {name for name in members(tmp_path / one) if ".dist-info/" not in name}
+        for one in ("lean", "both")
+    )
+    assert lean < both
+    assert all(name.startswith("nixl_ep_cu13/") for name in both - lean)
+    build(world, tmp_path / "one", "nixl", "--torch=2.14").ok()
+    assert extensions(tmp_path / "one") == {"214": code["214"]}
+
+
+def test_a_minor_for_another_cuda_is_not_locked(world: Kvpack, tmp_path: Path) -> None:
+    other = changed(world, tmp_path, "nixl", ('cuda13 = ["2.12", ', 'cuda13 = ["2.11", '))
+    done = other("lock", "nixl")
+    assert "torch 2.11 of the index is for CUDA 12, the target for cuda13" in done.err
+    assert (done.code, done.err.count("Traceback")) == (23, 0)
+
+
+def test_ep_that_is_not_built_fails_its_proof(world: Kvpack, tmp_path: Path) -> None:
+    other = changed(world, tmp_path, "nixl", ("with-torch = true\n", ""))
+    assert missed(build(other, tmp_path / "dist", "nixl", "--torch=2.13")) == {"ep-torch"}
+
+
+def test_what_no_pattern_names_is_never_dropped(world: Kvpack, tmp_path: Path) -> None:
+    adds = ('torch-adds = ["nixl_ep_cu*/nixl_ep_cpp_torch*.so"]', 'torch-adds = ["*torch213*"]')
+    other = changed(world, tmp_path, "nixl", adds)
+    done = build(other, tmp_path / "dist", "nixl", "--torch=2.13,2.14")
+    assert done.code == 42, done.err
+    cause = done.json["targets"][0]["cause"]
+    assert "the builds for several versions of torch differ in more than build.torch-adds" in cause
+    assert "only the further build made it, torch-adds does not name it" in cause

@@ -5,6 +5,10 @@ strings): a recipe's proofs have to give them again. Each wheel is downloaded on
 """
 
 import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +17,18 @@ from typing import Any
 import pytest
 from packaging.utils import parse_wheel_filename
 
+from kvpack.fetch.patchstate import judge
 from kvpack.fetch.registries import Registries
 from kvpack.fetch.unlocked import fetch_unlocked
+from kvpack.recipe.versions import applies
 from kvpack.report import Silent
+from kvpack.tools.apply import Tree
+from kvpack.tools.git import Git
 from kvpack.tools.store import Store
 from tests.integration.conftest import CHECKOUT, Kvpack
 
 pytestmark = pytest.mark.integration
+PATCH = CHECKOUT / "patches" / "mooncake" / "peermem-default.patch"
 
 MOONCAKE = {
     "12": "mooncake-transfer-engine",
@@ -29,24 +38,24 @@ MOONCAKE = {
     "efa": "mooncake-transfer-engine-efa",
 }
 CASES = """
-for  version       arch    floor commit   major dmabuf range vmm fd  switch    mnnvl intra uring etcd pie
-13   0.3.10.post2  x86_64  2.35  -        13    no     no    no  no  build-on  0     no    yes   yes  yes
-13   0.3.10.post2  aarch64 2.39  -        13    no     no    no  no  build-on  21    no    yes   no   yes
-13   0.3.11        x86_64  2.35  b4ccdc3  13    yes    yes   no  no  run-time  0     no    yes   yes  yes
-13   0.3.11        aarch64 2.39  684e5f07 13    yes    yes   no  no  run-time  21    no    yes   no   yes
-13   0.3.11.post1  x86_64  2.35  e9c6107  13    yes    yes   no  no  run-time  0     no    yes   yes  yes
-13   0.3.11.post1  aarch64 2.39  e9c61075 13    yes    yes   no  no  run-time  21    no    yes   no   yes
-13   0.3.12.post1  x86_64  2.28  6041a60  13    yes    yes   no  yes run-time  0     no    yes   yes  yes
-13   0.3.12.post1  aarch64 2.28  6041a60  13    yes    yes   no  yes run-time  21    no    yes   no   yes
-13   0.3.13.post1  x86_64  2.28  7197358  13    yes    yes   no  yes run-time  0     yes   yes   yes  yes
-13   0.3.13.post1  aarch64 2.28  7197358  13    yes    yes   no  yes run-time  23    no    yes   no   yes
-13   0.3.14        x86_64  2.28  e1ea5d3  13    yes    yes   yes yes run-time  0     yes   yes   yes  yes
-13   0.3.14        aarch64 2.28  e1ea5d3  13    yes    yes   yes yes run-time  29    no    yes   no   yes
-12   0.3.13.post1  x86_64  2.28  7197358  12    yes    yes   no  yes run-time  0     yes   yes   yes  yes
-cpu  0.3.12.post1  x86_64  2.28  b97f13c  12    no     no    no  yes -         0     no    yes   yes  yes
-cpu  0.3.13.post1  x86_64  2.28  7197358  -     no     no    no  yes run-time  0     no    yes   yes  yes
-rocm 0.3.13.post1  x86_64  2.35  71973589 -     yes    no    no  yes run-time  0     no    yes   yes  yes
-efa  0.3.13.post1  x86_64  2.35  7197358  12    yes    yes   no  yes run-time  0     no    yes   yes  yes
+for  version       arch    floor commit   major dmabuf range vmm fd  switch    default   mnnvl intra uring etcd pie
+13   0.3.10.post2  x86_64  2.35  -        13    no     no    no  no  build-on  peermem   0     no    yes   yes  yes
+13   0.3.10.post2  aarch64 2.39  -        13    no     no    no  no  build-on  peermem   21    no    yes   no   yes
+13   0.3.11        x86_64  2.35  b4ccdc3  13    yes    yes   no  no  run-time  -         0     no    yes   yes  yes
+13   0.3.11        aarch64 2.39  684e5f07 13    yes    yes   no  no  run-time  -         21    no    yes   no   yes
+13   0.3.11.post1  x86_64  2.35  e9c6107  13    yes    yes   no  no  run-time  -         0     no    yes   yes  yes
+13   0.3.11.post1  aarch64 2.39  e9c61075 13    yes    yes   no  no  run-time  -         21    no    yes   no   yes
+13   0.3.12.post1  x86_64  2.28  6041a60  13    yes    yes   no  yes run-time  -         0     no    yes   yes  yes
+13   0.3.12.post1  aarch64 2.28  6041a60  13    yes    yes   no  yes run-time  -         21    no    yes   no   yes
+13   0.3.13.post1  x86_64  2.28  7197358  13    yes    yes   no  yes run-time  -         0     yes   yes   yes  yes
+13   0.3.13.post1  aarch64 2.28  7197358  13    yes    yes   no  yes run-time  -         23    no    yes   no   yes
+13   0.3.14        x86_64  2.28  e1ea5d3  13    yes    yes   yes yes run-time  if-loaded 0     yes   yes   yes  yes
+13   0.3.14        aarch64 2.28  e1ea5d3  13    yes    yes   yes yes run-time  if-loaded 29    no    yes   no   yes
+12   0.3.13.post1  x86_64  2.28  7197358  12    yes    yes   no  yes run-time  -         0     yes   yes   yes  yes
+cpu  0.3.12.post1  x86_64  2.28  b97f13c  12    no     no    no  yes -         -         0     no    yes   yes  yes
+cpu  0.3.13.post1  x86_64  2.28  7197358  -     no     no    no  yes run-time  -         0     no    yes   yes  yes
+rocm 0.3.13.post1  x86_64  2.35  71973589 -     yes    no    no  yes run-time  -         0     no    yes   yes  yes
+efa  0.3.13.post1  x86_64  2.35  7197358  12    yes    yes   no  yes run-time  -         0     no    yes   yes  yes
 """  # noqa: E501
 IDS = {
     "dmabuf": "dmabuf", "range": "address-range", "vmm": "vmm-range", "fd": "shared-fd",
@@ -113,7 +122,8 @@ def fits(filename: str, version: str, arch: str, python: str) -> bool:
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory, shared_store: Path) -> Published:
     root = tmp_path_factory.mktemp("catalogue")
-    shutil.copytree(CHECKOUT / "recipes", root / "recipes")
+    for name in ("recipes", "patches"):
+        shutil.copytree(CHECKOUT / name, root / name)
     return Published(tmp_path_factory.mktemp("wheels"), Kvpack(root, shared_store))
 
 
@@ -138,6 +148,8 @@ def test_mooncake(published: Published, mooncake: Callable[..., Path], row: dict
         name: row[name] for name in IDS
     }
     assert str(found["peermem-switch"]["value"] or "-") == row["switch"]
+    default = str(found["peermem-default"]["value"] or "-")
+    assert default.removeprefix("peermem-") == row["default"]
     symbols = int(row["mnnvl"])
     assert found["mnnvl"]["holds"] is (symbols > 0)
     if symbols:
@@ -217,6 +229,67 @@ def test_gpu_architectures(published: Published, mooncake: Callable[..., Path]) 
     for major, archs in (("12", "sm_80, sm_90"), ("13", "sm_80, sm_90, sm_103")):
         row = {"for": major, "version": "0.3.13.post1", "arch": "x86_64"}
         assert proofs(published.facts("mooncake", mooncake(row)))["gpu-archs"]["value"] == archs
+
+
+PATCHED = """
+for version      arch    state
+13  0.3.11.post1 x86_64  conflicts
+13  0.3.12.post1 aarch64 conflicts
+13  0.3.13.post1 x86_64  needed
+cpu 0.3.13.post1 x86_64  needed
+13  0.3.14       x86_64  needed
+13  0.3.14       aarch64 needed
+"""
+"""Of the patch peermem-default: the text of a tag is not to be had, but what it became is."""
+
+
+@pytest.mark.parametrize("row", rows(PATCHED), ids=named)
+def test_the_patch_of_the_default_is_for_the_published_text(
+    mooncake: Callable[..., Path], tmp_path: Path, row: dict[str, str]
+) -> None:
+    """It applies without fuzz to the versions of its range, and to no others."""
+    patch = PATCH.read_bytes()
+    tree = unpacked(mooncake(row), tmp_path)
+    verdict = judge(patch, tree)
+    assert verdict.state == row["state"]
+    recipe = tomllib.loads((CHECKOUT / "recipes" / "mooncake.toml").read_text())
+    (when,) = [one["when"] for one in recipe["patches"] if one.get("file") == PATCH.name]
+    assert applies(when, row["version"]) is (row["state"] == "needed")
+    words = ["patch", "-p1", "-F0", "--batch", "--input", str(PATCH)]
+    done = subprocess.run(words, cwd=tree.folder, capture_output=True, check=False)
+    assert (done.returncode == 0) is (row["state"] == "needed")
+    assert b"fuzz" not in done.stdout
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "aarch64"])
+def test_every_way_into_mooncake_passes_the_default(
+    mooncake: Callable[..., Path], tmp_path: Path, arch: str
+) -> None:
+    wheel = mooncake({"for": "13", "version": "0.3.14", "arch": arch})
+    tree = unpacked(wheel, tmp_path)
+    with zipfile.ZipFile(wheel) as archive:
+        (points,) = (name for name in archive.namelist() if name.endswith("/entry_points.txt"))
+        scripts = archive.read(points).decode().splitlines()[1:]
+    assert len(scripts) >= 4
+    assert all(" = mooncake." in line for line in scripts if line)
+
+    def imported(**environment: str) -> str:
+        code = "import mooncake, os; print(os.environ.get('WITH_NVIDIA_PEERMEM'))"
+        code = f"import sys; sys.path.insert(0, sys.argv[1]); {code}"
+        words = [sys.executable, "-I", "-c", code, str(tree.folder / "mooncake-wheel")]
+        return subprocess.check_output(words, text=True, env=environment).strip()
+
+    assert imported() == "None"
+    tree.apply(PATCH.read_bytes())
+    assert imported() == "0"
+    assert imported(WITH_NVIDIA_PEERMEM="1") == "1"
+
+
+def unpacked(wheel: Path, folder: Path) -> Tree:
+    """Where upstream's tree has it, the file of a wheel that the patch is for."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extract("mooncake/__init__.py", folder / "tree" / "mooncake-wheel")
+    return Tree(folder=folder / "tree", git=Git(folder / "git", Silent()), reporter=Silent())
 
 
 # -- NIXL -----------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
-"""The real recipes of Mooncake and MoRI, end to end, on the stand-ins of their sources.
+"""The real recipe of Mooncake, end to end, on the stand-in of its source (MoRI: test_rocm.py).
 
 What differs from the catalogue: where github.com is (``kvpack.toml``), the hash of the commit
-that is cherry-picked, and the archive of a native library. The MoRI stand-in gets a stand-in of
-ROCm too. Then each switch is flipped, and exactly its proof must fail.
+that is cherry-picked, and the archive of a native library. Then each switch is flipped, and exactly
+its proof must fail.
 """
 
 import json
@@ -17,18 +17,11 @@ import pytest
 
 from tests.gitserver import served
 from tests.integration.conftest import CHECKOUT, Answer, Kvpack
-from tests.standins.make import PATCHES, Repository, make_repository
+from tests.standins.make import Repository, make_repository
 
 pytestmark = pytest.mark.integration
 UPSTREAM_FIX = "658297c4d9d1f047a26e86fb3c646965c80b3c72"
 OLD, NEW = "0.3.10.post2", "0.3.14"
-ROCM = """\
-toolkit = { rocm7 = [] }
-environment = { ROCM_PATH = "/opt/rocm" }
-steps = ["sh tools/make-hip-standin /opt/rocm"]
-"""
-"""The stand-in of ROCm, made before the build: no lock can name the real one."""
-
 HEADERS = 'source = { git = "https://github.com/alibaba/yalantinglibs.git", tag = "0.5.7" }'
 """The stand-in of yalantinglibs, which is not the archive whose digest the recipe names."""
 
@@ -56,15 +49,13 @@ class World:
 @pytest.fixture(scope="module")
 def world(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     forge, root = (tmp_path_factory.mktemp(name) for name in ("forge", "catalogue"))
-    mooncake, _ = (make_repository(name, forge) for name in ("mooncake", "mori"))
+    mooncake = make_repository("mooncake", forge)
     (root / "recipes").mkdir()
     recipe = (CHECKOUT / "recipes" / "mooncake.toml").read_text()
     fix = mooncake.commits["address-range"]
     assert recipe.count(UPSTREAM_FIX) == 1
     (root / "recipes" / "mooncake.toml").write_text(recipe.replace(UPSTREAM_FIX, fix))
-    recipe = (CHECKOUT / "recipes" / "mori.toml").read_text()
-    assert recipe.count("\n[build]\n") == 1
-    (root / "recipes" / "mori.toml").write_text(recipe.replace("[build]\n", f"[build]\n{ROCM}"))
+    shutil.copytree(CHECKOUT / "patches" / "mooncake", root / "patches" / "mooncake")
     recipe = (CHECKOUT / "recipes" / "yalantinglibs.toml").read_text()
     (line,) = (row for row in recipe.splitlines() if row.startswith("source = "))
     (root / "recipes" / "yalantinglibs.toml").write_text(recipe.replace(line, HEADERS))
@@ -99,15 +90,21 @@ ALWAYS: dict[str, object] = {
     "io-uring": True, "store": True, "etcd": False, "executables-pie": True, "tag-kept": True,
 }  # fmt: skip
 MOONCAKE: dict[tuple[str, str], dict[str, object]] = {
-    (NEW, "--cpu"): {**ALWAYS, "cuda-free": True, "mnnvl": False, "dmabuf": False},
-    (OLD, "--cpu"): {**ALWAYS, "cuda-free": True, "mnnvl": False, "dmabuf": False},
+    (NEW, "--cpu"): {
+        **ALWAYS, "cuda-free": True, "mnnvl": False, "dmabuf": False, "peermem-default": None,
+    },
+    (OLD, "--cpu"): {
+        **ALWAYS, "cuda-free": True, "mnnvl": False, "dmabuf": False, "peermem-default": None,
+    },
     (NEW, "--cuda=13"): {
         **ALWAYS, "dmabuf": True, "address-range": True, "vmm-range": True, "mnnvl": True,
-        "intra-nvlink": True, "peermem-switch": "run-time", "cuda-major": "13",
+        "intra-nvlink": True, "peermem-switch": "run-time", "peermem-default": "dma-buf",
+        "cuda-major": "13",
     },
     (OLD, "--cuda=13"): {
         **ALWAYS, "dmabuf": True, "address-range": True, "vmm-range": False, "mnnvl": True,
-        "intra-nvlink": False, "peermem-switch": "build-off", "cuda-major": "13",
+        "intra-nvlink": False, "peermem-switch": "build-off", "peermem-default": "dma-buf",
+        "cuda-major": "13",
     },
 }  # fmt: skip
 
@@ -141,7 +138,11 @@ FLIPS = {
     "intra-nvlink": (NEW, "USE_INTRA_NVLINK", {"intra-nvlink"}),
     "etcd": (NEW, "STORE_USE_ETCD", {"etcd"}),
     # Registering through nvidia-peermem, it has no dma-buf path, and so no fix of it.
-    "peermem": (OLD, "WITH_NVIDIA_PEERMEM", {"peermem-switch", "dmabuf", "address-range"}),
+    "peermem": (
+        OLD,
+        "WITH_NVIDIA_PEERMEM",
+        {"peermem-switch", "peermem-default", "dmabuf", "address-range"},
+    ),
 }
 
 
@@ -235,72 +236,53 @@ def test_a_source_that_does_not_know_its_commit_fails(world: World, tmp_path: Pa
     assert fault["message"].startswith("its files name no commit, the lock says ")
 
 
-DEFAULT = """
-[[patches]]
-id = "peermem-default"
-file = "peermem-default-off.patch"
-when = ">=0.3.11"
-why = "GPU memory is registered through dma-buf"
+PROBE = """\
+import os, pathlib, subprocess, sys, tempfile
+os.environ |= {variables!r}
+root = os.environ["MOONCAKE_STANDIN_ROOT"] = tempfile.mkdtemp()
+pathlib.Path(root, "sys/module/nvidia_peermem").mkdir(parents=True)
+program = subprocess.check_output(["transfer_engine_bench"], text=True)
+from mooncake.engine import nvidia_peermem
+found = [program.strip().rpartition("; ")[2], "nvidia-peermem" if nvidia_peermem() else "dma-buf"]
+sys.exit(0 if found == [{way!r}] * 2 else str(found))
 """
-DEFAULT_PROOF = """
-[[prove]]
-id = "peermem-default"
-summary = "the stand-in registers through dma-buf by default"
-file = "mooncake/engine*.so"
-has-string = "stand-in: dma-buf by default"
-expect = [{ when = ">=0.3.11", is = true }]
-"""
+"""Run in the clean environment, as on a host whose kernel has loaded nvidia-peermem: what a program
+does that a console script started, and what the engine does in Python."""
 
 
-@pytest.mark.parametrize("patched", [True, False])
-def test_the_default_of_the_run_time_can_be_patched(
-    world: World, tmp_path: Path, *, patched: bool
+def asking(way: str, **variables: str) -> tuple[str, str]:
+    """A change of the recipe: what runs the wheel asks how it registers GPU memory."""
+    code = json.dumps(["python", "-c", PROBE.format(variables=variables, way=way)])
+    run = 'run = [\n  ["mooncake_master", "--version"],'
+    return run, run.replace("\n", f"\n  {code},\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [asking("dma-buf"), asking("nvidia-peermem", WITH_NVIDIA_PEERMEM="1")],
+    ids=["by default", "as the user says"],
+)
+def test_gpu_memory_is_registered_through_dma_buf(
+    world: World, tmp_path: Path, change: tuple[str, str]
 ) -> None:
-    """In the stand-in: the text of upstream's tag is not known, so the catalogue has no patch."""
-    more = DEFAULT_PROOF + (DEFAULT if patched else "")
-    kvpack = world.changed(tmp_path, "mooncake", ("[identity]", f"{more}\n[identity]"))
-    folder = kvpack.root / "patches" / "mooncake"
-    folder.mkdir(parents=True)
-    shutil.copy(PATCHES / "mooncake" / "peermem-default-off.patch", folder)
+    kvpack = world.changed(tmp_path, "mooncake", change)
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--cuda=13")
+    assert shown(done)["peermem-default"] == "dma-buf"
+
+
+def test_without_its_patch_the_default_is_the_kernels(world: World, tmp_path: Path) -> None:
+    text = (world.kvpack.root / "recipes" / "mooncake.toml").read_text()
+    start = text.index('[[patches]]\nid = "peermem-default"')
+    patch = text[start : text.index("\n\n", start)]
+    kvpack = world.changed(tmp_path, "mooncake", (patch, ""))
     kvpack("lock", "mooncake").ok()
     done = build(kvpack, tmp_path / "dist", "mooncake", "--cuda=13")
-    if patched:
-        assert shown(done)["peermem-default"] is True
-    else:
-        assert missed(done) == {"peermem-default"}
-
-
-def test_mori_is_what_its_recipe_says(world: World, tmp_path: Path) -> None:
-    done = build(world.kvpack, tmp_path, "mori", "--python=3.11", "--glibc=2.36", "--rocm=7")
-    assert shown(done) == {
-        "rocm-version": "7.2.4", "rocm-major": "7", "own-rpc": True, "verbs": "run-time",
-        "cco": True, "nic-from-host": True, "tag-kept": True,
-    }  # fmt: skip
-    facts = report(done)["facts"]
-    assert facts["needed-from-host"] == ["libamdhip64.so.7", "libnuma.so.1", "libpci.so.3"]
-    (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.name.startswith("amd_mori-1.2.4+kvp.")
-
-
-STEPS = 'steps = ["sh tools/make-hip-standin /opt/rocm"'
-NO_CYTHON = (STEPS, f"{STEPS}, \"sed -i 's/from Cython/from NoCython/' setup.py\"")
-
-
-def test_mori_never_loses_its_cython_part_without_a_word(world: World, tmp_path: Path) -> None:
-    """Hidden only from setup.py: of a requirement that is gone, the front end tells itself."""
-    kvpack = world.changed(tmp_path, "mori", NO_CYTHON)
-    error = failed(build(kvpack, tmp_path / "dist", "mori"), 44)
-    assert "Cython not found" in error["what"]
-    assert "mori.cco.cco" in error["cause"]
-    unrefused = ("log = '(?i)\\bcython", "log = 'no log has this")
-    (tmp_path / "again").mkdir()
-    kvpack = world.changed(tmp_path / "again", "mori", NO_CYTHON, unrefused)
-    assert missed(build(kvpack, tmp_path / "dist", "mori")) == {"cco"}
-
-
-def test_moris_version_is_the_recipes(world: World, tmp_path: Path) -> None:
-    """Neither git nor the fallback of setuptools_scm decides it."""
-    wrong = ('default = "1.2.4"\nenv = "SETUPTOOLS_SCM', 'default = "0.1.0"\nenv = "SETUPTOOLS_SCM')
-    kvpack = world.changed(tmp_path, "mori", wrong)
-    done = build(kvpack, tmp_path / "dist", "mori")
-    assert "the source builds version 0.1.0, not 1.2.4" in failed(done, 42)["cause"]
+    assert missed(done) == {"peermem-default"}
+    # What the proof says of it is what it does.
+    path = kvpack.root / "recipes" / "mooncake.toml"
+    old, new = asking("nvidia-peermem")
+    path.write_text(
+        path.read_text().replace(old, new).replace('is = "dma-buf"', 'is = "peermem-if-loaded"')
+    )
+    done = build(kvpack, tmp_path / "dist", "mooncake", "--cuda=13")
+    assert shown(done)["peermem-default"] == "peermem-if-loaded"

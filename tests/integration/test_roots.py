@@ -130,6 +130,27 @@ def test_an_image_by_digest_from_a_registry(kvpack: Kvpack, tmp_path: Path, regi
     assert offline.code == 32
 
 
+def test_a_mirror_of_images_serves_a_root(kvpack: Kvpack, tmp_path: Path, registry: str) -> None:
+    """``[registries.images.mirrors]``: the lock names quay.io, which nobody can reach here."""
+    demo = prepared(kvpack, tmp_path, glibc="2.34", python="3.11", more='[build]\nroot = "pypa"\n')
+    demo("lock").ok()
+    path = demo.root / "lock" / "kvdemo.toml"
+    lock = read_lock(path, "lock/kvdemo.toml")
+    image = stand_in(kvpack, tmp_path, registry).replace(registry, "quay.io")
+    named = LockedRoot(id=lock.root[0].id, arch=lock.root[0].arch, image=image)
+    write_lock(path, seal(lock.model_copy(update={"root": (named,)})))
+    demo.env = {**demo.env, **without_tls(registry, tmp_path)}
+    config = demo.root / "kvpack.toml"
+    text = config.read_text()
+    config.write_text(f'{text}[registries.images.mirrors]\n"quay.io/" = ["{registry}/"]\n')
+    done = demo("--json", "build", "kvdemo", "--out", str(tmp_path / "dist")).ok().json
+    assert not done["targets"][0]["hit"]
+    config.write_text(text)
+    failed = demo("build", "kvdemo", "--rebuild", "--out", str(tmp_path / "none"))
+    assert failed.code == 41, failed.err
+    assert "[registries.images.mirrors]" in failed.err
+
+
 def without_tls(registry: str, tmp_path: Path) -> dict[str, str]:
     """The environment of programs that may ask the registry."""
     insecure = tmp_path / "registries.conf"

@@ -131,7 +131,7 @@ def demo(kvpack: Kvpack, tmp_path: Path) -> Kvpack:
 def test_nvcc_compiles_a_kernel_in_the_root(demo: Kvpack, tmp_path: Path) -> None:
     """For sm_90; linked with both stubs, and started with them; the same bytes a second time.
 
-    Not ``--rebuild``: nvcc makes names in namespaces without a name of the source's path.
+    Of other folders: ``test_nvcc.py``.
     """
     demo("lock").ok()
     build = ("--json", "build", "kvdemo", "--cuda", "13", "--out", str(tmp_path / "dist"))

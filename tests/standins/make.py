@@ -17,8 +17,6 @@ from typing import Any
 
 HERE = Path(__file__).parent
 HISTORIES: dict[str, dict[str, Any]] = tomllib.loads((HERE / "histories.toml").read_text("utf-8"))
-PATCHES = HERE / "patches"
-"""``<recipe>/*.patch``, as in a catalogue: what kvpack's own patches are to the upstream trees."""
 _GIT = shutil.which("git") or "git"
 _WHO = "Stand-in <stand-in@example.invalid>"
 _ENVIRONMENT = {

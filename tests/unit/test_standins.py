@@ -1,13 +1,17 @@
 """Stand-ins are the same repositories everywhere, have upstream's shape and say what they are."""
 
+import configparser
+import hashlib
 import os
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.standins.make import HISTORIES, PATCHES, Repository, git, make_repository
+from tests.standins.archives import make_archive
+from tests.standins.make import HERE, HISTORIES, Repository, git, make_repository
 
+PATCHES = Path(__file__).parents[2] / "patches"
 NAMES = ["mooncake", "nixl", "ucx", "mori"]
 
 
@@ -122,12 +126,29 @@ def test_the_option_went_away(made: dict[str, Repository]) -> None:
     assert "WITH_NVIDIA_PEERMEM" not in text(bare, "v0.3.14", path)
 
 
-def test_the_patch_of_the_default_changes_one_word(made: dict[str, Repository]) -> None:
-    patch = (PATCHES / "mooncake" / "peermem-default-off.patch").read_text()
-    removed, added = (
-        next(line[1:] for line in patch.splitlines() if line.startswith(sign + "static"))
-        for sign in "-+"
-    )
-    assert removed.replace("true", "false") == added
-    source = text(made["mooncake"].path, "v0.3.14", "mooncake-common/src/environ.cpp")
-    assert source.count(removed) == 1
+@pytest.mark.parametrize(("said", "then"), [(None, "0"), ("1", "1"), ("", "")])
+def test_the_patch_of_the_default_only_adds_a_default(
+    made: dict[str, Repository], monkeypatch: pytest.MonkeyPatch, said: str | None, then: str
+) -> None:
+    """One empty line and one import around it are all that it needs of the source."""
+    patch = (PATCHES / "mooncake" / "peermem-default.patch").read_text()
+    hunk = patch[patch.index("\n@@ ") + 1 :].splitlines()[1:]
+    source = text(made["mooncake"].path, "v0.3.14", "mooncake-wheel/mooncake/__init__.py")
+    assert [line for line in hunk if not line.startswith("+")] == [
+        " ",
+        " from pkgutil import extend_path",
+    ]
+    assert source.count("\n\nfrom pkgutil import extend_path\n") == 1
+    monkeypatch.setenv("WITH_NVIDIA_PEERMEM", "" if said is None else said)
+    if said is None:
+        monkeypatch.delenv("WITH_NVIDIA_PEERMEM")
+    exec("\n".join(line[1:] for line in hunk), {})  # noqa: S102  # our own text
+    assert os.environ["WITH_NVIDIA_PEERMEM"] == then
+
+
+def test_the_archive_of_a_subproject_is_the_one_that_is_named() -> None:
+    wrap = configparser.ConfigParser()
+    wrap.read(HERE / "nixl" / "1.5.1" / "subprojects" / "taskflow.wrap")
+    file, data = make_archive("taskflow", "3.10.0")
+    assert wrap["wrap-file"]["source_filename"] == file
+    assert wrap["wrap-file"]["source_hash"] == hashlib.sha256(data).hexdigest()

@@ -283,6 +283,31 @@ def test_a_profile_must_hold_for_any_wheel(tmp_path: Path) -> None:
     assert message.startswith("p0: it does not hold, but the profile gb200 wants it")
 
 
+EXTENSIONS = "file = 'demo/ext_*.so'\nvalue = { path = 'ext_torch(\\d)(\\d+)' }\ntorch = true\n"
+
+
+@pytest.mark.parametrize(
+    ("shown", "minors", "told"),
+    [
+        (["213"], ("2.13",), ""),
+        (["213", "29"], ("2.9", "2.13"), ""),
+        ([], (), ""),
+        (["213"], ("2.13", "2.14"), "p0: it is 2.13, but the recipe wants 2.13, 2.14"),
+        ([], ("2.13",), "p0: it cannot be told, but the recipe wants 2.13"),
+        (["213"], (), "p0: it is 2.13, but the recipe wants nothing"),
+    ],
+)
+def test_extensions_are_for_the_torch_that_was_asked_for(
+    tmp_path: Path, shown: list[str], minors: tuple[str, ...], told: str
+) -> None:
+    files = {f"demo/ext_torch{one}.so": bytes(Elf()) for one in shown} | ENGINE
+    found = report(tmp_path, EXTENSIONS, files, Held(own=True, torch=minors))
+    errors = [one.message for one in found.findings if one.check == "prove"]
+    assert [text.partition(";")[0] for text in errors] == ([told] if told else [])
+    foreign = report(tmp_path, EXTENSIONS, files, Held(torch=minors))
+    assert [one for one in foreign.findings if one.check == "prove"] == []
+
+
 OPTIONAL = 'has-symbol = "nvlink"\nexpect = true\nprofile = ["gb200"]\noptional = true\n'
 
 

@@ -93,6 +93,18 @@ def test_a_build_id_alone(tmp_path: Path) -> None:
     assert b"a".hex() * 20 in found.detail
 
 
+def test_what_nvcc_names_after_its_process(tmp_path: Path) -> None:
+    """The linker's build-id follows from it."""
+    one, two = (
+        elf(name * 20, b"\0tmpxft_0000" + name * 4 + b"_00000000-6_k.cudafe1.cpp\0")
+        for name in (b"a", b"b")
+    )
+    found = content(tmp_path, one, two)
+    assert found.kind == "nvcc"
+    assert "intermediate files" in found.detail
+    assert "nothing else differs" in found.detail
+
+
 def test_a_build_id_that_follows_from_changed_code(tmp_path: Path) -> None:
     assert content(tmp_path, elf(b"a" * 20, b"1" * 40), elf(b"b" * 20, b"2" * 40)).kind == "content"
 

@@ -6,12 +6,10 @@ import re
 import pytest
 from packaging.version import Version
 
+from kvpack.build.difference import difference_lines, differences, first_difference
 from kvpack.build.key import (
     action,
     action_key,
-    difference_lines,
-    differences,
-    first_difference,
     local_version,
     lock_digest,
 )

@@ -12,7 +12,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from kvpack.build.compare import Difference, compare_libraries
-from kvpack.build.key import action, action_key, first_difference
+from kvpack.build.difference import first_difference
+from kvpack.build.key import action, action_key
 from kvpack.build.library import build_library, canonical, lay_out
 from kvpack.build.model import BuildPlan, BuiltLibrary
 from kvpack.build.prefix import library_environment

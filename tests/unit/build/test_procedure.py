@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import kvpack.build
+from kvpack.build.imagefolder import IMAGE_LAYER
 from kvpack.build.key import PROCEDURE
+from kvpack.build.merge import MERGE
 from kvpack.build.prefix import LAYER
 from kvpack.build.root import GENERATOR
 from kvpack.build.stamp import STAMP
@@ -18,12 +20,17 @@ PACKAGE = Path(str(kvpack.build.__file__)).parent
 CONSTANTS = {
     "STAMP": (STAMP, "stamp.py", ("stamp.py",)),
     "GENERATOR": (GENERATOR, "root.py", ("root.py", "pytools.py", "deb.py")),
-    "TOOLKIT": (TOOLKIT, "toolkit.py", ("toolkit.py", "stub.py")),
+    "TOOLKIT": (TOOLKIT, "toolkit.py", ("toolkit.py", "stub.py", "nvcc.py")),
+    "IMAGE_LAYER": (IMAGE_LAYER, "imagefolder.py", ("imagefolder.py", "imagelayers.py")),
     "LAYER": (LAYER, "prefix.py", ("prefix.py", "library.py")),
+    "MERGE": (MERGE, "merge.py", ("merge.py",)),
     "PROCEDURE": (
         PROCEDURE,
         "key.py",
-        ("project.py", "sbom.py", "run.py", "steps.py", "rename.py", "contained.py", "pure.py"),
+        (
+            *("project.py", "sbom.py", "run.py", "steps.py", "rename.py", "contained.py"),
+            *("pure.py", "settings.py", "torch.py"),
+        ),
     ),
 }
 """Constant -> its value, the file that holds it, the files that it stands for."""

@@ -15,8 +15,9 @@ from cibuildwheel.options import EnvironmentFormat
 
 from kvpack.build.key import action_key, lock_digest
 from kvpack.build.model import BuildPlan
-from kvpack.build.project import configuration, environment, label, lay_out
+from kvpack.build.project import configuration, label, lay_out
 from kvpack.build.run import prepare
+from kvpack.build.settings import environment
 from kvpack.errors import PatchFailed
 from kvpack.recipe.model import Recipe
 from kvpack.tools.engine import Engine
@@ -27,6 +28,7 @@ from tests.unit.build.made import (
     Blobs,
     calls,
     inputs,
+    locked_wheel,
     plan,
     recipe,
     script,
@@ -215,6 +217,15 @@ def test_the_environment_is_the_same_everywhere(tmp_path: Path) -> None:
 def test_flags_of_the_recipe_come_after_the_prefix_map(tmp_path: Path) -> None:
     found = environment_of(tmp_path, ("build.environment", {"CFLAGS": "-O1", "CXXFLAGS": "-g"}))
     assert (found["CFLAGS"], found["CXXFLAGS"]) == (f"{MAP} -O1", f"{MAP} -g")
+
+
+def test_nvcc_is_told_the_same_where_there_is_a_toolkit(tmp_path: Path) -> None:
+    toolkit = [locked_wheel("nvidia-cuda-nvcc", b"nvcc").model_dump(by_alias=True)]
+    own = recipe(("build.environment", {"NVCC_APPEND_FLAGS": "-Wreorder"}))
+    found = environment(plan(own, inputs(("toolkit", toolkit))), shop(tmp_path))
+    assert found["NVCC_APPEND_FLAGS"] == f"-objtemp -Xcompiler={MAP} -Wreorder"
+    alone = environment_of(tmp_path, ("build.environment", {"NVCC_APPEND_FLAGS": "-G"}))
+    assert alone["NVCC_APPEND_FLAGS"] == "-G"
 
 
 def test_the_prefix_map_names_the_folder_that_is_built_in(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kvpack.build.key import action, action_key, lock_slice
+from kvpack.build.nvcc import WRAPPER
 from kvpack.build.pytools import File
 from kvpack.build.root import root_key, write_layer
 from kvpack.build.sbom import sbom
@@ -82,7 +83,8 @@ def test_the_trees_lie_over_each_other(made: Made) -> None:
     assert {path for path, file in files.items() if not file.link} == {
         "bin/nvcc", "bin/nvcc.profile", "include/cuda.h", "include/shared.h",
         "lib/libcudart.so.13", "lib/libcudart_static.a", "lib/libnvrtc-builtins.so.13.4",
-        "lib/stubs/libcuda.so", "nvvm/bin/cicc", "version.json", "version.txt",
+        "lib/stubs/libcuda.so", "nvvm/bin/cicc", "nvvm/bin/.cicc-wrapped", "version.json",
+        "version.txt",
     }  # fmt: skip
     assert files["include/cuda.h"].content == CUDA_H
 
@@ -102,10 +104,25 @@ def test_links_that_an_installer_would_have_made(made: Made) -> None:
     }
 
 
+def test_nvlink_finds_libnvvm(tmp_path: Path) -> None:
+    members = {"nvidia/cu13/bin/nvlink": ELF, "nvidia/cu13/lib/libnvvm.so.4": ELF}
+    files = Made(tmp_path, ("nvcc", members)).files()
+    found = {path: file.link for path, file in files.items() if "nvvm" in path and file.link}
+    assert found == {"nvvm/lib64": "../lib", "lib/libnvvm.so": "libnvvm.so.4"}
+
+
 def test_programs_can_be_started_by_everybody(made: Made) -> None:
     modes = {path: file.mode for path, file in made.files().items()}
     assert modes["bin/nvcc"] == modes["nvvm/bin/cicc"] == 0o755
     assert modes["bin/nvcc.profile"] == modes["lib/libcudart.so.13"] == 0o644
+
+
+def test_programs_that_use_the_path_of_a_source_stand_behind_a_script(made: Made) -> None:
+    files = made.files()
+    script, program = files["nvvm/bin/cicc"], files["nvvm/bin/.cicc-wrapped"]
+    assert (script.content, script.mode) == (WRAPPER.encode(), 0o755)
+    assert (program.content, program.mode) == (ELF + b"cicc", 0o755)
+    assert "bin/cudafe++" not in files  # not in these wheels
 
 
 def test_the_version_stands_where_cmake_looks(made: Made) -> None:

@@ -381,8 +381,8 @@ def _(place: Place) -> list[str]:
     return ["build", "tiny"]
 
 
-@case("an accelerator that no lock can hold", errors.LockMissing, "the lock is incomplete",
-      "accelerator rocm7: its toolkit is an image by digest, none is named",
+@case("a toolkit whose registry did not answer", errors.LockMissing, "the lock is incomplete",
+      "accelerator rocm7: the digest of docker.io/rocm/dev-ubuntu-22.04:7.2.1-complete is not known",
       "build.toolkit.rocm7 = []")  # fmt: skip
 def _(place: Place) -> list[str]:
     place.tiny.edit('cuda12 = "tiny-cu12"', 'rocm7 = "tiny-rocm7"')

@@ -176,6 +176,16 @@ def test_record_and_replay_say_the_same(
     assert told == [row["message"] for row in live.json["findings"]]
 
 
+@pytest.mark.parametrize("text", ['os.environ.setdefault("WITH_NVIDIA_PEERMEM", "0")\n', ""])
+def test_what_mooncake_sets_by_itself_is_recorded(place: Place, venv: Venv, text: str) -> None:
+    files = {"mooncake/__init__.py": text.encode()}
+    install(venv.site, "mooncake_transfer_engine_cuda13", files, "0.3.14")
+    file = place.folder / "machine.json"
+    doctor(place, venv, "--record", str(file))
+    recorded = json.loads(file.read_text())["environment"]
+    assert recorded.get("mooncake-peermem") == ("0" if text else None)
+
+
 def test_a_recorded_machine_is_judged(place: Place) -> None:
     answer = place.run("doctor", "--replay", str(MACHINES / "gb200.json"))
     assert answer.code == 72

@@ -316,6 +316,52 @@ def test_check_names_the_key_and_the_nearest_value(
     assert (f"recipes/tiny.toml: build.libraries{expected[0]}", expected[1]) in said
 
 
+def same_prefix(place: Place) -> None:
+    """Recipes a and b, both at /opt/a."""
+    add(place.root, "a", renamed("a"))
+    add(place.root, "b", renamed("b").replace("/opt/b", "/opt/a"))
+
+
+def test_check_names_two_libraries_at_one_prefix(place: Place) -> None:
+    same_prefix(place)
+    use(place.tiny, "b", "a")
+    assert place.run("check", "tiny").code == 11
+    (found,) = json.loads(place.run("check", "tiny", "--json").out)["recipes"]
+    assert [(one["place"], one["message"]) for one in found["faults"]] == [
+        ("recipes/tiny.toml: build.libraries[1]",
+         "b and a are both at /opt/a: they would write over each other"),
+    ]  # fmt: skip
+    assert "recipes/a.toml, or limit one use" in found["faults"][0]["hint"]
+
+
+@pytest.mark.parametrize(
+    ("when", "faults"),
+    [
+        (('accelerator = ["cpu"]', 'accelerator = ["cuda12"]'), 0),
+        (('when = "<2"', 'when = ">=2.0rc1"'), 0),
+        (('accelerator = ["cpu"]', 'when = "<2"'), 1),
+    ],
+)
+def test_libraries_that_never_meet_may_have_one_prefix(
+    place: Place, when: tuple[str, str], faults: int
+) -> None:
+    same_prefix(place)
+    first, second = (
+        f'{{ name = "{name}", version = "2.0", {limit} }}'
+        for name, limit in zip("ab", when, strict=True)
+    )
+    place.tiny.edit("[audit]", f"libraries = [{first}, {second}]\n[audit]")
+    assert len(faults_of(place)) == faults
+
+
+def test_a_library_is_not_at_the_prefix_of_what_it_is_built_with(place: Place) -> None:
+    add(place.root, "a", renamed("a"))
+    add(place.root, "b", renamed("b", needs="a").replace("/opt/b", "/opt/a"))
+    assert faults_of(place, "b") == ["b and a are both at /opt/a: they would write over each other"]
+    found = error(place.run("plan", "b", "--arch", "x86_64", "--json"), 11)
+    assert found["what"] == "recipe b is at /opt/a, as a, which it is built with"
+
+
 def test_check_passes_what_a_limited_library_offers(place: Place) -> None:
     """Of a cell that no lock can hold nothing is asked either."""
     add(place.root, text=LIBRARY.replace('["cpu", "cuda12"]', '["cuda12"]'))

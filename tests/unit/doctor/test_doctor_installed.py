@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from kvpack.doctor import installed
-from kvpack.doctor.environment import Distribution, mori_rocm_of, torch_of
+from kvpack.doctor.environment import (
+    Distribution,
+    mooncake_peermem_of,
+    mori_rocm_of,
+    torch_of,
+)
 from kvpack.report import SilentStep
 
 
@@ -152,3 +157,13 @@ def test_moris_build_file() -> None:
     text = "# Auto-generated\nROCM_BUILD_VERSION = '7.14.60850'\nROCM_VERSION_PATTERN = '7.14.*'\n"
     assert mori_rocm_of(text) == "7.14.60850"
     assert mori_rocm_of("") is None
+
+
+def test_mooncakes_own_default() -> None:
+    """What the patch of the catalogue adds is found; upstream's text has nothing of it."""
+    patch = Path(__file__).parents[3] / "patches" / "mooncake" / "peermem-default.patch"
+    lines = patch.read_text().splitlines()
+    added = "\n".join(line[1:] for line in lines if line.startswith("+") and line[:3] != "+++")
+    assert mooncake_peermem_of(f'"""Mooncake."""\n\n{added}\nfrom pkgutil import x\n') == "0"
+    assert mooncake_peermem_of("from pkgutil import extend_path\n") is None
+    assert mooncake_peermem_of('# os.environ.setdefault("WITH_NVIDIA_PEERMEM", "0")\n') is None

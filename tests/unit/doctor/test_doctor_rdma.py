@@ -81,11 +81,37 @@ def test_where_there_is_no_way(name: str, machine: MachineFacts) -> None:
     assert [*peermem(judged), *dma_buf(judged), *four_gib(judged)] == []
 
 
+@pytest.mark.parametrize(
+    ("modules", "variables", "own", "asks"),
+    [
+        (LOADED, {}, None, False),
+        ((*LOADED, "nv_peer_mem"), {}, None, True),
+        (("nvidia_peermem",), {}, None, True),
+        (("nvidia_peermem",), {}, "0", False),
+        (("nvidia_peermem",), {"WITH_NVIDIA_PEERMEM": "1"}, "0", True),
+        (("nvidia_peermem",), {"WITH_NVIDIA_PEERMEM": ""}, "0", True),
+        (LOADED, {"WITH_NVIDIA_PEERMEM": ""}, "0", False),
+        (None, {}, None, True),
+        (None, {}, "0", False),
+    ],
+)
+def test_which_way_the_newest_takes(
+    modules: tuple[str, ...] | None, variables: dict[str, str], own: str | None, asks: bool
+) -> None:
+    """Measured on 0.3.14: what kvpack's package sets, else what the kernel has, else dma-buf."""
+    found = environment(
+        f"{CUDA13}==0.3.14", libraries=[lib(CUDA13, verbs="1.12")], mooncake_peermem=own
+    )
+    way = registration(patient(found, h200(modules=modules, variables=variables)))
+    assert way is not None
+    assert way.peermem is asks
+
+
 # -- peermem ---------------------------------------------------------------------------------------
 
 
 def test_peermem_that_is_not_loaded() -> None:
-    finding = only(peermem, with_mooncake("0.3.14", h200(modules=LOADED)))
+    finding = only(peermem, with_mooncake("0.3.13.post1", h200(modules=LOADED)))
     assert ids([finding]) == [("peermem", "error")]
     assert "nvidia_peermem is not loaded" in finding.message
     assert commands(finding, "environment") == ["WITH_NVIDIA_PEERMEM=0"]
@@ -94,7 +120,7 @@ def test_peermem_that_is_not_loaded() -> None:
 
 def test_grace_has_no_peermem() -> None:
     gpus = [Gpu(vendor="nvidia", name="NVIDIA GB200")]
-    finding = only(peermem, with_mooncake("0.3.14", h200(modules=LOADED, gpus=gpus)))
+    finding = only(peermem, with_mooncake("0.3.13.post1", h200(modules=LOADED, gpus=gpus)))
     assert "GB200 has no nvidia-peermem" in finding.message
     assert [one.command for one in finding.mend] == ["WITH_NVIDIA_PEERMEM=0"]
 
@@ -109,16 +135,28 @@ def test_a_build_without_the_other_way() -> None:
 
 @pytest.mark.parametrize("more", [{"open_driver": False}, {"kernel": "5.4.0-200-generic"}])
 def test_no_way_out_through_dma_buf(more: dict[str, object]) -> None:
-    finding = only(peermem, with_mooncake("0.3.14", h200(modules=LOADED, **more)))
+    finding = only(peermem, with_mooncake("0.3.13.post1", h200(modules=LOADED, **more)))
     assert [one.command for one in finding.mend] == ["modprobe nvidia-peermem"]
     assert "dma-buf is no way out" in finding.why
+    # From 0.3.14 on it takes dma-buf there by itself.
+    judged = with_mooncake("0.3.14", h200(modules=LOADED, **more))
+    assert list(peermem(judged)) == []
+    assert commands(only(dma_buf, judged), "kernel") == ["modprobe nvidia-peermem"]
+
+
+def test_peermem_that_was_asked_for_and_is_not_loaded() -> None:
+    machine = h200(modules=LOADED, variables={"WITH_NVIDIA_PEERMEM": "1"})
+    finding = only(peermem, with_mooncake("0.3.14", machine))
+    assert ids([finding]) == [("peermem", "error")]
+    assert commands(finding, "environment") == ["WITH_NVIDIA_PEERMEM=0"]
 
 
 @pytest.mark.parametrize(
     "machine", [h200(), h200(modules=LOADED, variables=OFF), h200(modules=None)]
 )
-def test_peermem_that_is_not_missed(machine: MachineFacts) -> None:
-    assert list(peermem(with_mooncake("0.3.14", machine))) == []
+@pytest.mark.parametrize("version", ["0.3.13.post1", "0.3.14"])
+def test_peermem_that_is_not_missed(machine: MachineFacts, version: str) -> None:
+    assert list(peermem(with_mooncake(version, machine))) == []
 
 
 # -- dma-buf ---------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from packaging.requirements import Requirement
 
 from kvpack.errors import Fault, FetchFailed, SourceUnreachable
-from kvpack.lock.model import LockedDeb, LockedWheel
+from kvpack.lock.model import LockedDeb, LockedLayer, LockedWheel
 from kvpack.lock.sdist import GitTree, Sdist
 from kvpack.lock.source import LockedSubmodule
+from kvpack.lock.toolkit import FoundImage
 from kvpack.lock.uv import Question
 from kvpack.names import Arch
 from kvpack.recipe.source import ArchiveSource, GitSource
@@ -79,6 +80,8 @@ class Outside:
     """Of git repositories; without any, none can be reached."""
     archives: bool = True
     """Whether archives at URLs can be fetched."""
+    images: dict[str, str] = field(default_factory=dict)
+    """Tagged images and what tells their bytes; without any, no registry can be reached."""
     asked: list[str] = field(default_factory=list)
     """What was asked for, in order."""
 
@@ -169,3 +172,11 @@ class Outside:
         driver = next(one for one in host if one.project == "cibuildwheel")
         self.asked.append(f"image {image} {arch}")
         return f"registry.example/{image}_{arch}@sha256:{digest(image + arch + driver.version)}"
+
+    def tagged_image(self, image: str, arch: Arch) -> FoundImage:
+        self.asked.append(f"tag {image} {arch}")
+        if not self.images:
+            raise FetchFailed(f"the registry of the image {image} cannot be asked")
+        sha256 = digest(f"{image} {arch} {self.images[image]}")
+        layer = LockedLayer(sha256=digest(f"layer of {sha256}"), size=99)
+        return FoundImage(f"{image.rpartition(':')[0]}@sha256:{sha256}", (layer,))

@@ -42,7 +42,7 @@ def wheel(
         **{name.replace("_", "-"): text for name, text in changes.items()},
     }
     files = {f"@info/kvpack/{name}": text for name, text in inside.items()}
-    bill = canonical_json(sbom(made.recipe, made.inputs, made.key)).decode()
+    bill = canonical_json(sbom(made.recipe, made.inputs, made.key, made.libraries)).decode()
     files["@info/sboms/kvpack.cdx.json"] = bill
     files[f"{made.recipe.distribution.owns[0]}/__init__.py"] = module
     files |= {more: ""} if more else {}

@@ -141,6 +141,7 @@ def no_envelope(it: Team) -> None:
 def another_verdict(it: Team) -> None:
     """The wheel is the signed one; that it was run, and how, is not what was signed."""
     result = it.record()
+    assert result.verdict is not None
     verdict = result.verdict.model_copy(update={"name": "forged"})
     it.put(result.model_copy(update={"verdict": verdict}))
 

@@ -8,7 +8,7 @@ from kvpack.recipe.catalogue import find_catalogue
 from kvpack.recipe.load import load_recipe
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.page import page
-from tests.unit.catalogues import REPOSITORY, TINY, recipe_of
+from tests.unit.catalogues import REPOSITORY, ROOTS, TINY, recipe_of
 
 PATCHED = """
 [[patches]]
@@ -48,7 +48,12 @@ def tiny() -> Recipe:
 
 def shown(*, locked: bool = True) -> str:
     names = {"tiny"} if locked else set()
-    return page([tiny()], locked=names, root="..", command="kvpack list --page docs/x.md")
+    return page_of(tiny(), *names)
+
+
+def page_of(recipe: Recipe, *locked: str) -> str:
+    command = "kvpack list --page docs/x.md"
+    return page([recipe], locked=locked, root="..", command=command, toolkits=ROOTS.toolkits)
 
 
 def row(text: str, first: str) -> list[str]:
@@ -104,6 +109,12 @@ def test_proofs_tell_what_is_expected() -> None:
 def test_what_surrounds_the_build() -> None:
     assert row(shown(), "Debian packages")[1] == "`cmake`"
     assert row(shown(), "must import")[1] == "`tiny`"
+    assert "toolkit for" not in shown()
+    rocm = page_of(recipe_of(TINY.replace('["cpu", "cuda12"]', '["cpu", "cuda12", "rocm7"]')))
+    assert row(rocm, "toolkit for rocm7")[1] == (
+        "`/opt/rocm` of `docker.io/rocm/dev-ubuntu-22.04:7.2.1-complete`, for x86_64 on glibc 2.35 "
+        "or newer"
+    )
 
 
 HOSTS = """
@@ -129,7 +140,7 @@ channels = [{ channel = "1-a", dkms = ["2"], source = "some/project#1" }]
 
 def test_what_hosts_need() -> None:
     recipe = recipe_of(TINY + HOSTS)
-    text = page([recipe], locked=set(), root="..", command="kvpack list --page docs/x.md")
+    text = page_of(recipe)
     assert row(text, "`proxy`") == ["`proxy`", "`quart`, `pyzmq>=26`", "the proxy"]
     assert row(text, "`TINY_PATH=0`") == ["`TINY_PATH=0`", "`>=2`, cuda12", r"it is \| so"]
     assert row(text, "`1-a`") == ["`1-a`", "not known", "`2`", "not known", "some/project#1"]
@@ -171,6 +182,7 @@ def test_the_committed_page_is_current() -> None:
         locked={name for name in catalogue.names if catalogue.lock_path(name).is_file()},
         root="..",
         command="kvpack list --page docs/catalogue.md",
+        toolkits=ROOTS.toolkits,
     )
     found = (REPOSITORY / "docs" / "catalogue.md").read_text(encoding="utf-8")
     assert found == wanted, "recipes changed: kvpack list --page docs/catalogue.md"

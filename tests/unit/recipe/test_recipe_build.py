@@ -10,6 +10,7 @@ from kvpack.names import Accelerator
 from kvpack.recipe.catalogue import find_catalogue
 from kvpack.recipe.load import load_recipe, parse_recipe
 from kvpack.recipe.model import Recipe
+from kvpack.recipe.versions import applies
 from tests.unit.catalogues import REPOSITORY, ROOTS, TINY, Tiny, recipe_of
 
 CPU, CUDA12 = Accelerator.CPU, Accelerator.CUDA12
@@ -185,11 +186,13 @@ def test_moris_channel_is_frozen_and_its_libraries_stay_on_the_host() -> None:
 def test_mooncakes_peermem_is_off_by_the_switch_that_the_version_has(
     version: str, option: str | None, variable: str | None
 ) -> None:
-    """mooncake.md 1e: a CMake option up to 0.3.10, then a variable of the run time."""
+    """A CMake option up to 0.3.10, then a variable that the patched package sets."""
     recipe, cuda13 = ours("mooncake"), Accelerator.CUDA13
     options = recipe.options_for(version, cuda13)
     assert (options["peermem"][1] if "peermem" in options else None) == option
     wanted = recipe.runtime.environment["WITH_NVIDIA_PEERMEM"]
     assert (wanted.value if wanted.fits(version, cuda13) else None) == variable
+    patches = [one.id for one in recipe.patches if applies(one.when, version)]
+    assert patches == ["address-range" if variable is None else "peermem-default"]
     assert options["mnnvl"][1] == "ON"
     assert ("pie" in options) == (version == "0.3.10.post2")

@@ -1,13 +1,19 @@
 """Recipe + selection -> targets, the roots they get, and what options and patches apply."""
 
+from pathlib import Path
+
 import pytest
 
 from kvpack.errors import TargetUnavailable
 from kvpack.names import Accelerator, Arch
-from kvpack.recipe.expand import choose_version, expand, matrix
+from kvpack.recipe.catalogue import Catalogue
+from kvpack.recipe.expand import choose_version, expand, matrices, matrix
+from kvpack.recipe.load import load_recipe
 from kvpack.recipe.model import Recipe, Selection, Target
 from kvpack.recipe.versions import applies
 from tests.unit.catalogues import ROOTS, TINY, recipe_of
+
+CATALOGUE = Catalogue(Path(__file__).parents[3])
 
 
 def targets(
@@ -147,6 +153,16 @@ def test_the_version_is_the_default_or_the_one_asked_for() -> None:
     with pytest.raises(TargetUnavailable, match=r"tiny has no version '2\.0'") as caught:
         choose_version(recipe, "2.0")
     assert caught.value.cause == "did you mean '2.0rc1'?"
+
+
+@pytest.mark.parametrize("name", CATALOGUE.names)
+def test_matrices_differ_in_their_version_alone(name: str) -> None:
+    recipe = load_recipe(CATALOGUE, name)
+    versions = [*recipe.versions]
+    expected = [target for one in versions for target in matrix(recipe, ROOTS, one)]
+    assert list(matrices(recipe, ROOTS, versions)) == expected
+    with pytest.raises(TargetUnavailable, match=r"has no version '0\.0\.dev0'"):
+        list(matrices(recipe, ROOTS, [*versions, "0.0.dev0"]))
 
 
 def test_the_matrix_is_everything_that_is_offered_and_has_a_root() -> None:

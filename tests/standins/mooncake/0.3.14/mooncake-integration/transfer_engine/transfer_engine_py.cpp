@@ -27,7 +27,6 @@ PYBIND11_MODULE(engine, m) {
     m.attr("SUPPORT_CUDA", SUPPORT_CUDA);
     m.attr("SUPPORT_MNNVL", SUPPORT_MNNVL);
     m.attr("SUPPORT_INTRA_NVLINK", SUPPORT_INTRA_NVLINK);
-    m.attr("nvidia_peermem_default", mooncake::Environ::nvidiaPeermemDefault());
     m.def("nvidia_peermem", nvidia_peermem);
     m.def("gpus", gpus);
 }
