@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvpack.cli.context import Context, Options
 from kvpack.cli.images import claim_path, store_mark
-from kvpack.errors import EngineMissing, KvpackError, LockMissing
+from kvpack.errors import EngineMissing, KvpackError, LockMissing, ToolFailed
 from kvpack.tools.claims import unclaimed
 from kvpack.tools.engine import Engine, candidates, reachable
 from kvpack.tools.engineimages import NAMED, OURS, STORE, Image, images, own_size, remove
@@ -70,7 +70,11 @@ def sweep(context: Context, roots: Sequence[Path], dropped: Collection[str], *, 
         swept.notes.append(f"images were left: {error.what}: {error.cause}")
     for name in dict.fromkeys(one.name for one in engines):
         engine = next(one for one in engines if one.name == name)
-        there = images(engine, context.console)
+        try:
+            there = images(engine, context.console)
+        except ToolFailed as error:
+            swept.notes.append(f"images of {name} were left: {error.what}: {error.cause}")
+            continue
         records = {
             key: record
             for key, record in context.store.records("roots")

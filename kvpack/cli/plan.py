@@ -147,7 +147,7 @@ def _whole(args: Args, context: Context) -> tuple[list[dict[str, Any]], list[str
         versions = recipe.versions if args.all_versions else [choose_version(recipe, args.version)]
         targets = [
             target
-            for target in matrices(recipe, context.roots, versions, chosen.torch)
+            for target in matrices(recipe, context.roots, versions, chosen)
             if chosen.holds(target) and complete(context, slicer, target)
         ]
         found += _rows(args, context, (recipe, slicer), targets)

@@ -125,15 +125,19 @@ def check_offered(recipe: Recipe, selection: Selection) -> None:
 
 
 def matrix(
-    recipe: Recipe, roots: Roots, version: str, torch: tuple[str, ...] | None = None
+    recipe: Recipe, roots: Roots, version: str, only: Selection | None = None
 ) -> tuple[Target, ...]:
     """Every target that the recipe offers in a version.
 
-    :param torch: the minor versions of torch that their extensions are for; default: the recipe's.
+    :param only: which accelerators, and the minor versions of torch that extensions are for;
+        default: all, and the recipe's.
     """
-    targets = recipe.targets
+    targets, only = recipe.targets, only or Selection()
     every = Selection(
-        glibc=targets.glibc, arch=targets.arch, accelerator=targets.accelerator, torch=torch
+        glibc=targets.glibc,
+        arch=targets.arch,
+        accelerator=only.accelerator or targets.accelerator,
+        torch=only.torch,
     )
     default = Selection(python=targets.python, torch=targets.default.torch)
     widened = recipe.model_copy(update={"targets": targets.model_copy(update={"default": default})})
@@ -141,15 +145,15 @@ def matrix(
 
 
 def matrices(
-    recipe: Recipe, roots: Roots, versions: Iterable[str], torch: tuple[str, ...] | None = None
+    recipe: Recipe, roots: Roots, versions: Iterable[str], only: Selection | None = None
 ) -> Iterator[Target]:
     """The matrix of each version: they differ in nothing else.
 
-    :param torch: as of ``matrix``.
+    :param only: as of ``matrix``.
     """
     cells: tuple[Target, ...] | None = None
     for version in versions:
-        cells = cells or matrix(recipe, roots, version, torch)
+        cells = cells or matrix(recipe, roots, version, only)
         chosen = choose_version(recipe, version)
         yield from (target.model_copy(update={"version": chosen}) for target in cells)
 

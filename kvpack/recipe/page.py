@@ -125,7 +125,7 @@ def _targets(recipe: Recipe) -> Iterator[str]:
         ),
         (
             "torch, for extensions",
-            [f"{one} for {kind}" for kind, minors in targets.torch.items() for one in minors],
+            [f"{', '.join(minors)} for {kind}" for kind, minors in targets.torch.items()],
             default.torch or ["none: a wheel without them"],
         ),
     )

@@ -1,12 +1,14 @@
 """The images that a container engine keeps: what they are, what lies on what, and removing one."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from kvpack.report import Reporter
 from kvpack.tools.engine import Engine
+from kvpack.tools.process import Result, failed
 
 OURS = "kvpack.root"
 """The label of every image that kvpack makes: the key of what decides its bytes."""
@@ -14,6 +16,8 @@ STORE = "kvpack.store"
 """The label that says which store made it; images of older kvpacks have none."""
 NAMED = "localhost/kvpack/"
 """How names of images begin that kvpack makes."""
+TRIES, PAUSE = 8, 0.1
+"""How often, and seconds between: others make and remove images meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +39,30 @@ class Image:
 
 
 def images(engine: Engine, reporter: Reporter) -> list[Image]:
-    """All images; what goes meanwhile is passed over."""
+    """All images; what goes meanwhile is passed over.
+
+    :raises ToolFailed: if the engine does not tell.
+    """
+    result = _inspected(engine, reporter)
+    for _ in range(TRIES - 1):
+        if result.code == 0:
+            break
+        time.sleep(PAUSE)
+        result = _inspected(engine, reporter)
+    try:  # of one that went meanwhile, inspect complains, and tells of the others
+        text = result.output if result.code else result.output or "[]"
+        return [_image(one) for one in json.loads(text)]
+    except ValueError:
+        raise failed(result, " ".join(result.command[:3])) from None
+
+
+def _inspected(engine: Engine, reporter: Reporter) -> Result:
+    """Every image as JSON; podman lists none at all if one goes while it reads them."""
     listed = engine.run(["image", "ls", "--all", "--quiet", "--no-trunc"], reporter)
     ids = list(dict.fromkeys(listed.output.split()))
-    if not ids:
-        return []
-    result = engine.run(["image", "inspect", *ids], reporter)
-    try:
-        found = json.loads(result.output)
-    except ValueError:
-        return []
-    return [_image(one) for one in found]
+    if listed.code != 0 or not ids:
+        return listed
+    return engine.run(["image", "inspect", *ids], reporter)
 
 
 def _image(told: dict[str, Any]) -> Image:

@@ -13,6 +13,7 @@ import pytest
 from packaging.utils import parse_wheel_filename
 
 from tests.integration.conftest import Kvpack, copied_store, remove_images
+from tests.integration.demo import SETUP, prepared
 
 pytestmark = pytest.mark.integration
 
@@ -92,6 +93,25 @@ def test_every_python_and_root_of_a_recipe(kvpack: Kvpack, tmp_path: Path) -> No
     rebuilt = kvpack("--json", "build", "msgpack", "--glibc", "2.41", "--python", "3.13",
                      "--rebuild", "--out", str(tmp_path)).ok().json  # fmt: skip
     assert rebuilt["targets"][0]["rebuild"]["identical"] is True
+
+
+@pytest.mark.parametrize(
+    ("records", "says"),
+    [
+        ("os.getcwd()", "in /project/source as the first, gave the same bytes"),
+        ("os.urandom(8)", "in the folder of the first, differs, too: kvdemo/when.py"),
+    ],
+)
+def test_a_third_build_tells_the_folder_from_the_moment(
+    kvpack: Kvpack, tmp_path: Path, records: str, says: str
+) -> None:
+    write = f"import os\nopen('kvdemo/when.py', 'w').write(f'made = {{{records}!r}}')\n"
+    demo = prepared(kvpack, tmp_path, files={"setup.py": write + SETUP})
+    demo("lock").ok()
+    done = demo("build", "kvdemo", "--rebuild", "--out", str(tmp_path / "dist"))
+    assert done.code == 43
+    assert "kvdemo/when.py: " in done.err
+    assert says in " ".join(done.err.split())
 
 
 def test_two_processes_build_the_same_target_once(kvpack: Kvpack, tmp_path: Path) -> None:

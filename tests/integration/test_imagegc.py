@@ -75,8 +75,9 @@ class World:
         return image, laid_digest(below[1], layer)
 
     def gc(self, *words: str) -> dict[str, Any]:
-        found: dict[str, Any] = self.kvpack("--json", "store", "gc", *words).ok().json["images"]
-        return found
+        told = self.kvpack("--json", "store", "gc", *words).ok().json
+        assert told["notes"] == []
+        return dict(told["images"])
 
     def there(self, image: str) -> bool:
         return self.podman("image", "exists", image).returncode == 0

@@ -254,6 +254,7 @@ def test_ep_for_several_minors_of_torch_is_in_one_wheel(world: Kvpack, tmp_path:
     (target,) = done.json["targets"]
     assert target["rebuild"]["identical"]
     assert target["target"].endswith("-cuda13-torch2.13+2.14")
+    world("verify", target["wheel"], "--recipe", "nixl", "--require", "lock").ok()
     code = extensions(tmp_path / "both")
     assert {minor: b"compiled against torch 2.%d.0" % n in code[minor] and len(code)
             for minor, n in (("213", 13), ("214", 14))} == {"213": 2, "214": 2}  # fmt: skip

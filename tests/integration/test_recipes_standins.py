@@ -17,6 +17,7 @@ import pytest
 
 from tests.gitserver import served
 from tests.integration.conftest import CHECKOUT, Answer, Kvpack
+from tests.integration.standins import changed, missed, proved, report
 from tests.standins.make import Repository, make_repository
 
 pytestmark = pytest.mark.integration
@@ -34,16 +35,7 @@ class World:
     mooncake: Repository
 
     def changed(self, folder: Path, recipe: str, *changes: tuple[str, str]) -> Kvpack:
-        """kvpack on a copy of the catalogue in which texts of one recipe are others."""
-        root = folder / "catalogue"
-        shutil.copytree(self.kvpack.root, root)
-        path = root / "recipes" / f"{recipe}.toml"
-        text = path.read_text()
-        for old, new in changes:
-            assert text.count(old) == 1, f"{old!r} is in the recipe {text.count(old)} times"
-            text = text.replace(old, new)
-        path.write_text(text)
-        return self.kvpack.with_root(root)
+        return changed(self.kvpack, folder, recipe, *changes)
 
 
 @pytest.fixture(scope="module")
@@ -71,19 +63,6 @@ def build(kvpack: Kvpack, out: Path, *words: str) -> Answer:
     """Build, with the compiler's results of other tests: they decide no byte."""
     cache = kvpack.store / "ccache-of-standins"
     return kvpack("--json", "build", *words, "--out", str(out), "--compiler-cache", str(cache))
-
-
-def report(answer: Answer) -> dict[str, Any]:
-    """The audit's report beside the one wheel that was built."""
-    (target,) = answer.ok().json["targets"]
-    path = Path(target["wheel"])
-    found: dict[str, Any] = json.loads(path.with_name(f"{path.name}.audit.json").read_text())
-    return found
-
-
-def shown(answer: Answer) -> dict[str, object]:
-    """What each proof says: its value, else whether it holds."""
-    return {one["id"]: one["value"] or one["holds"] for one in report(answer)["proofs"]}
 
 
 ALWAYS: dict[str, object] = {
@@ -115,7 +94,7 @@ def test_mooncake_is_what_its_recipe_says(
 ) -> None:
     words = ("mooncake", "--version", version, accelerator, "--python=3.11", "--glibc=2.36")
     done = build(world.kvpack, tmp_path, *words)
-    found, expected = shown(done), MOONCAKE[version, accelerator]
+    found, expected = proved(done), MOONCAKE[version, accelerator]
     assert {name: found[name] for name in expected} == expected
     facts = report(done)["facts"]
     assert facts["commit"] == (world.mooncake.tags["v0.3.14"][:7] if version == NEW else None)
@@ -152,13 +131,6 @@ def failed(answer: Answer, code: int) -> dict[str, Any]:
     (target,) = answer.json["targets"]
     found: dict[str, Any] = target
     return found
-
-
-def missed(answer: Answer) -> set[str]:
-    """The proofs that failed the audit; nothing else may have."""
-    faults = failed(answer, 50)["faults"]
-    assert all(fault["place"].endswith("[prove]") for fault in faults), faults
-    return {fault["message"].partition(":")[0] for fault in faults}
 
 
 @pytest.mark.parametrize("name", FLIPS)
@@ -267,7 +239,7 @@ def test_gpu_memory_is_registered_through_dma_buf(
 ) -> None:
     kvpack = world.changed(tmp_path, "mooncake", change)
     done = build(kvpack, tmp_path / "dist", "mooncake", "--cuda=13")
-    assert shown(done)["peermem-default"] == "dma-buf"
+    assert proved(done)["peermem-default"] == "dma-buf"
 
 
 def test_without_its_patch_the_default_is_the_kernels(world: World, tmp_path: Path) -> None:
@@ -285,4 +257,4 @@ def test_without_its_patch_the_default_is_the_kernels(world: World, tmp_path: Pa
         path.read_text().replace(old, new).replace('is = "dma-buf"', 'is = "peermem-if-loaded"')
     )
     done = build(kvpack, tmp_path / "dist", "mooncake", "--cuda=13")
-    assert shown(done)["peermem-default"] == "peermem-if-loaded"
+    assert proved(done)["peermem-default"] == "peermem-if-loaded"

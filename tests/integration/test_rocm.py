@@ -5,6 +5,7 @@ local registry, as mirrors in ``kvpack.toml``; so the lock names the real image.
 """
 
 import base64
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,15 +14,19 @@ from pathlib import Path
 
 import pytest
 
+from kvpack.fetch.mirrors import input_place
 from kvpack.lock.file import read_lock, seal, write_lock
 from kvpack.lock.model import LockedImage
 from tests.gitserver import served
+from tests.indexserver import index, own_index
 from tests.integration import rocm
 from tests.integration.conftest import CHECKOUT, Answer, Kvpack, copied_store, remove_images
 from tests.integration.publish_servers import free_port
 from tests.integration.standins import build, changed, missed, proved, report
 from tests.integration.test_inputs import ALONE
+from tests.integration.test_libraries import TORCH
 from tests.integration.test_roots import serving_images, without_tls
+from tests.standins.archives import make_archive
 from tests.standins.make import make_repository
 
 pytestmark = pytest.mark.integration
@@ -64,10 +69,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     (root / "recipes").mkdir()
     for name in RECIPES:
         shutil.copy(CHECKOUT / "recipes" / f"{name}.toml", root / "recipes")
-    with serving_images(folder) as registry, served(forge) as base:
+    _, data = make_archive("taskflow", "3.10.0")
+    place = forge / input_place(hashlib.sha256(data).hexdigest())
+    place.parent.mkdir(parents=True)
+    place.write_bytes(data)
+    with (
+        serving_images(folder) as registry,
+        served(forge) as base,
+        index("torch", TORCH, own_index(root)) as simple,
+    ):
         digest = rocm.push(folder, registry, rocm.layers(folder))
         mirror = f'[registries.git.mirrors]\n"https://github.com/" = ["{base}/"]\n'
-        (root / "kvpack.toml").write_text(mirror + rocm.mirror(registry))
+        (root / "kvpack.toml").write_text(
+            f'{mirror}[registries.pypi]\nindex = "{simple}"\n'
+            f'[mirrors]\ninputs = ["{forge.as_uri()}"]\n{rocm.mirror(registry)}'
+        )
         kvpack = Kvpack(root, store, without_tls(registry, folder))
         kvpack("lock").ok()
         kvpack("build", "mori", "--rocm=7", "--out", str(folder / "dist")).ok()
@@ -311,6 +327,7 @@ def test_a_fetched_image_needs_no_registry(world: World, tmp_path: Path) -> None
     (target,) = built(far, tmp_path / "dist", "mori", "--offline").ok().json["targets"]
     assert not target["hit"]
     far("store", "gc").ok()
+    remove_images(store)
     for layer in image_of(world.kvpack, "mori").layers:
         assert (store / "blobs" / "sha256" / layer.sha256[:2] / layer.sha256).is_file()
 

@@ -145,10 +145,13 @@ def test_a_mirror_of_images_serves_a_root(kvpack: Kvpack, tmp_path: Path, regist
     config.write_text(f'{text}[registries.images.mirrors]\n"quay.io/" = ["{registry}/"]\n')
     done = demo("--json", "build", "kvdemo", "--out", str(tmp_path / "dist")).ok().json
     assert not done["targets"][0]["hit"]
-    config.write_text(text)
-    failed = demo("build", "kvdemo", "--rebuild", "--out", str(tmp_path / "none"))
+    wrong = image[:-64] + "0" * 64
+    broken = LockedRoot(id=named.id, arch=named.arch, image=wrong)
+    write_lock(path, seal(lock.model_copy(update={"root": (broken,)})))
+    failed = demo("build", "kvdemo", "--out", str(tmp_path / "none"))
     assert failed.code == 41, failed.err
-    assert "[registries.images.mirrors]" in failed.err
+    for place in (wrong, wrong.replace("quay.io", registry)):
+        assert f"  {place}: " in failed.err
 
 
 def without_tls(registry: str, tmp_path: Path) -> dict[str, str]:

@@ -295,6 +295,27 @@ def test_an_engine_that_does_not_answer_is_told(engine: Engine) -> None:
     assert "images were left: no container engine answers" in engine.gc()["notes"][0]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("else json.dumps(found)", 'else "cut ["', "podman image inspect"),
+        ('words[:2] == ["image", "ls"]', 'words[:2] == ["image", "LS"]', "podman image ls"),
+    ],
+    ids=["inspect", "ls"],
+)
+def test_an_engine_that_does_not_list_its_images_is_told(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, old: str, new: str, told: str
+) -> None:
+    """podman lists none, where another process removes one while it reads them."""
+    monkeypatch.setattr("kvpack.tools.engineimages.PAUSE", 0)
+    engine.made(1, OLD)
+    program = engine.place.folder / "bin" / engine.name
+    assert old in program.read_text()
+    program.write_text(program.read_text().replace(old, new))
+    assert f"images of podman were left: {told}" in engine.gc()["notes"][0]
+    assert engine.left() == [1]
+
+
 def test_the_size_of_an_image_is_that_of_its_own_layers() -> None:
     def image(*layers: str) -> Image:
         return Image(id="".join(layers), size=10 ** len(layers), layers=layers)

@@ -294,9 +294,7 @@ def test_the_page_of_the_catalogue_tells_of_libraries() -> None:
 
     user = recipe_of(TINY.replace("[audit]", f"{USE}[audit]"))
     recipes = [recipe_of(LIBRARY), user]
-    text = page(
-        recipes, locked={"lib"}, root="..", command="kvpack list", toolkits=ROOTS.toolkits
-    )
+    text = page(recipes, locked={"lib"}, root="..", command="kvpack list", toolkits=ROOTS.toolkits)
     assert "a native library at `/opt/lib`, for what is built with it" in text
     assert "native libraries it is built with | [lib](#lib) `2.0` |" in text
     assert "configure `--enable-fast`" in text

@@ -128,3 +128,12 @@ def test_nixl_has_ep_for_the_torch_of_its_cuda() -> None:
     made = load_recipe(find_catalogue(REPOSITORY), "nixl")
     assert set(made.targets.torch) == {Accelerator.CUDA13}
     assert made.options["ep"].with_torch is True
+
+
+def test_the_matrix_of_one_accelerator_has_its_torch() -> None:
+    made = recipe_of(TORCH)
+    found = matrix(made, ROOTS, "1.0", select("2.13", "2.9"))
+    assert {(one.accelerator, one.torch) for one in found} == {("cuda12", ("2.9", "2.13"))}
+    assert {one.torch for one in matrix(made, ROOTS, "1.0")} == {()}
+    with pytest.raises(TargetUnavailable):
+        matrix(made, ROOTS, "1.0", Selection(torch=("2.13",)))
