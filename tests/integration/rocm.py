@@ -19,7 +19,7 @@ from kvpack.build.stub import stub
 from kvpack.names import Arch
 
 TOOL = Path(__file__).parents[1] / "standins" / "mori" / "1.2.4" / "tools" / "make-hip-standin"
-REAL = "rocm/dev-ubuntu-22.04:7.2.1-complete"
+REAL = "rocm/dev-almalinux-8:7.2.1-complete"
 """What the real recipes name, below ``docker.io``."""
 Content = Mapping[str, bytes | str]
 """Path -> bytes of a file; ``-> target`` of a link, ``= target`` of a hard link."""

@@ -31,7 +31,7 @@ from tests.standins.make import make_repository
 
 pytestmark = pytest.mark.integration
 RECIPES = ("mori", "nixl", "ucx")
-IMAGE = "docker.io/rocm/dev-ubuntu-22.04"
+IMAGE = "docker.io/rocm/dev-almalinux-8"
 TAGGED = f"docker.io/{rocm.REAL}"
 UNKNOWN = f"accelerator rocm7: the digest of {TAGGED} is not known (registry unreachable)"
 
@@ -170,7 +170,7 @@ def test_a_recipe_names_an_image_of_two_platforms(world: World, tmp_path: Path) 
 
 def test_a_tag_that_its_registry_does_not_have(world: World, tmp_path: Path) -> None:
     """A mirror that lacks it says nothing of docker.io; the registry itself does."""
-    named = f"{world.registry}/rocm/dev-ubuntu-22.04:9.9.9"
+    named = f"{world.registry}/rocm/dev-almalinux-8:9.9.9"
     own = with_image(world, tmp_path, named, ["x86_64"])
     stale = own("lock", "ucx", "--check")
     assert stale.code == 21

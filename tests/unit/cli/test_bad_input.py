@@ -382,7 +382,7 @@ def _(place: Place) -> list[str]:
 
 
 @case("a toolkit whose registry did not answer", errors.LockMissing, "the lock is incomplete",
-      "rocm7: the digest of docker.io/rocm/dev-ubuntu-22.04:7.2.1-complete is not known",
+      "rocm7: the digest of docker.io/rocm/dev-almalinux-8:7.2.1-complete is not known",
       "build.toolkit.rocm7 = []")  # fmt: skip
 def _(place: Place) -> list[str]:
     place.tiny.edit('cuda12 = "tiny-cu12"', 'rocm7 = "tiny-rocm7"')

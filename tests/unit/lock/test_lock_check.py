@@ -53,7 +53,7 @@ def test_the_order_of_a_recipe_is_not_drift(lock: Lock) -> None:
 
 
 ROCM7 = (
-    "accelerator rocm7: the digest of docker.io/rocm/dev-ubuntu-22.04:7.2.1-complete is not known "
+    "accelerator rocm7: the digest of docker.io/rocm/dev-almalinux-8:7.2.1-complete is not known "
     "(registry unreachable)"
 )
 DRIFT = {

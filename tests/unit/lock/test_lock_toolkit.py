@@ -15,7 +15,7 @@ from kvpack.tools.files import sha256_of
 from tests.unit.catalogues import PATCH, ROOTS, TINY, lock_of, recipe_of
 from tests.unit.lock.outside import Outside
 
-NAMED = "docker.io/rocm/dev-ubuntu-22.04:7.2.1-complete"
+NAMED = "docker.io/rocm/dev-almalinux-8:7.2.1-complete"
 TEXT = TINY.replace('["cpu", "cuda12"]', '["cpu", "cuda12", "rocm7"]')
 OTHER = """\
 [build.toolkit-image]
@@ -49,7 +49,7 @@ def test_the_lock_names_digest_and_layers_and_the_target_gets_them() -> None:
     lock = lock_of(recipe, there())
     (image,) = lock.toolkit
     assert (image.title, image.tagged, image.folder) == ("rocm7 x86_64", NAMED, "/opt/rocm")
-    assert image.image.startswith("docker.io/rocm/dev-ubuntu-22.04@sha256:")
+    assert image.image.startswith("docker.io/rocm/dev-almalinux-8@sha256:")
     assert (lock.incomplete, messages(recipe, lock)) == ((), [])
     inputs = inputs_for(recipe, lock, cell(recipe))
     assert (inputs.toolkit_image, inputs.toolkit, inputs.has_toolkit) == (image, (), True)

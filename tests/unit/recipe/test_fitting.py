@@ -14,6 +14,15 @@ from tests.unit.catalogues import ROOTS, TINY, recipe_of
 TEXT = TINY.replace('["cpu", "cuda12"]', '["cpu", "rocm7"]').replace(
     'cuda12 = "tiny-cu12"', 'rocm7 = "tiny-rocm"'
 ).replace("per-accelerator = { cuda12 = false }\n", "")  # fmt: skip
+TEXT = TEXT.replace(
+    "[build]\n",
+    """\
+[build]
+toolkit-image.rocm7 = { image = "docker.io/rocm/dev-ubuntu-22.04:7.2.1-complete", \
+folder = "/opt/rocm", glibc = "2.35", arch = ["x86_64"] }
+""",
+)
+"""With an image of its own, for roots of glibc 2.35 and newer."""
 PYPA = TEXT.replace('debian = ["cmake"]', 'root = ["debian", "pypa"]').replace(
     'glibc = ["2.36", "2.39", "2.41"]', 'glibc = ["2.34", "2.35", "2.36", "2.41"]'
 )

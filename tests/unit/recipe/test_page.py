@@ -112,7 +112,7 @@ def test_what_surrounds_the_build() -> None:
     assert "toolkit for" not in shown()
     rocm = page_of(recipe_of(TINY.replace('["cpu", "cuda12"]', '["cpu", "cuda12", "rocm7"]')))
     assert row(rocm, "toolkit for rocm7")[1] == (
-        "`/opt/rocm` of `docker.io/rocm/dev-ubuntu-22.04:7.2.1-complete`, for x86_64 on glibc 2.35 "
+        "`/opt/rocm` of `docker.io/rocm/dev-almalinux-8:7.2.1-complete`, for x86_64 on glibc 2.28 "
         "or newer"
     )
 
