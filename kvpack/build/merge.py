@@ -11,7 +11,6 @@ what matches a pattern, and leaves the rest to luck.
 from __future__ import annotations
 
 import base64
-import fnmatch
 import hashlib
 import re
 import sys
@@ -22,6 +21,9 @@ MERGE = 1
 """Part of the action key of wheels that are merged. Raise it when a change changes the bytes."""
 MARK = "kvpack: merge failed:"
 _RECORD = re.compile(r"[^/]+\.dist-info/RECORD$")
+_WHEEL = re.compile(r"[^/]+\.dist-info/WHEEL$")
+_GENERATOR = re.compile(rb"(?m)^Generator:.*$")
+"""Of the back end, whose version an environment may limit; the first build's counts."""
 
 Members = dict[str, tuple[zipfile.ZipInfo, bytes]]
 
@@ -33,6 +35,22 @@ def members_of(wheel: Path) -> Members:
         return {info.filename: (info, archive.read(info)) for info in files}
 
 
+def named(patterns: list[str], name: str) -> bool:
+    """Whether any glob means a member: ``*`` stays in one folder, ``**`` is any number of them."""
+    return any(re.fullmatch(_pattern(one), name) for one in patterns)
+
+
+def _pattern(glob: str) -> str:
+    escaped = re.escape(glob).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    return escaped.replace("[^/]*[^/]*/", "(?:[^/]+/)*")
+
+
+def _same(name: str, first: bytes, further: bytes) -> bool:
+    if _WHEEL.match(name):
+        first, further = (_GENERATOR.sub(b"", data) for data in (first, further))
+    return first == further
+
+
 def additions(first: Members, further: Members, patterns: list[str]) -> Members:
     """What the further build adds.
 
@@ -42,11 +60,11 @@ def additions(first: Members, further: Members, patterns: list[str]) -> Members:
     for name, (info, data) in further.items():
         if _RECORD.match(name):
             continue
-        if name not in first and any(fnmatch.fnmatchcase(name, one) for one in patterns):
+        if name not in first and named(patterns, name):
             added[name] = (info, data)
         elif name not in first:
             faults.append("%s: only the further build made it, torch-adds does not name it" % name)
-        elif first[name][1] != data:
+        elif not _same(name, first[name][1], data):
             faults.append("%s: both builds made it, with other bytes" % name)
     faults += ["%s: only the first build made it" % name for name in lost(first, further, patterns)]
     if not added:
@@ -58,8 +76,8 @@ def additions(first: Members, further: Members, patterns: list[str]) -> Members:
 
 def lost(first: Members, further: Members, patterns: list[str]) -> list[str]:
     """What the first build made and the further one did not, but for what torch-adds names."""
-    named = [name for name in first if any(fnmatch.fnmatchcase(name, one) for one in patterns)]
-    return [n for n in first if n not in further and n not in named and not _RECORD.match(n)]
+    gone = [name for name in first if name not in further and not _RECORD.match(name)]
+    return [name for name in gone if not named(patterns, name)]
 
 
 def record_line(name: str, data: bytes) -> str:

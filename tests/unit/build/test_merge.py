@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import kvpack.build.merge
-from kvpack.build.merge import MARK, merge
+from kvpack.audit.evidence import selects
+from kvpack.build.merge import MARK, merge, named
 from tests.unit.build.made import record, wheel_members, zip_bytes
 
 ADDS = ["demo_ep/ext_torch*.so"]
@@ -91,6 +92,40 @@ def test_nothing_is_lost_and_nothing_is_chosen(
         merge(first, other, ADDS)
     assert told in str(caught.value).splitlines()
     assert first.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("glob", "means"),
+    [
+        ("demo_ep/ext_torch*.so", True),
+        ("*/ext_torch21?.so", True),
+        ("**/ext_*", True),
+        ("demo_ep/**/ext_torch*", True),
+        ("*torch*", False),
+        ("demo_ep/*torch213*", False),
+        ("demo_ep", False),
+    ],
+)
+def test_globs_are_those_of_proofs(glob: str, means: bool) -> None:
+    assert named([glob], "demo_ep/ext_torch214.so") is means
+    assert selects([glob], "demo_ep/ext_torch214.so") is means
+
+
+def test_the_version_of_the_back_end_is_no_difference(tmp_path: Path) -> None:
+    first, further = both(tmp_path, FURTHER)
+    member = "demo-1.0.dist-info/WHEEL"
+    for old, new, told in ((b"Generator: made", b"Generator: made 2", ""),
+                           (b"Purelib: true", b"Purelib: false", "with other bytes")):  # fmt: skip
+        members = wheel_members(files=FURTHER)
+        assert members[member].count(old) == 1
+        further.write_bytes(zip_bytes({**members, member: members[member].replace(old, new)}))
+        if told:
+            with pytest.raises(ValueError, match=told):
+                merge(first, further, ADDS)
+        else:
+            before = zipfile.ZipFile(first).read(member)
+            assert merge(first, further, ADDS) == ["demo_ep/ext_torch214.so"]
+            assert zipfile.ZipFile(first).read(member) == before
 
 
 def test_the_program_prints_every_fault_with_its_mark(tmp_path: Path) -> None:
