@@ -5,7 +5,7 @@ next and knows only the values of the stages to its left (``tests/unit/test_impo
 
     recipe  recipes/*.toml      -> Recipe, Target     what to build
     lock    lock/*.toml         -> Lock               exactly which bytes
-    fetch   registries, store   -> Blob, SourceTree   those bytes, verified
+    fetch   registries, store   -> blobs by digest     those bytes, verified
     build   cibuildwheel        -> BuiltWheel         one action, no network
     audit   any wheel           -> AuditReport        proof, or no wheel
 

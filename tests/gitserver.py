@@ -4,11 +4,12 @@ import contextlib
 import os
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from tests.serving import serving
 
 GIT = shutil.which("git") or "git"
 PATH = os.environ.get("PATH", "")
@@ -78,15 +79,8 @@ def served(root: Path) -> Iterator[str]:
     class Handler(_Backend):
         project_root = root
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as base:
+        yield base
 
 
 class _Backend(BaseHTTPRequestHandler):

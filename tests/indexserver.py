@@ -6,13 +6,13 @@ that a lock can name their place.
 
 import contextlib
 import hashlib
-import threading
 from collections.abc import Iterable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 from kvpack.fetch.registries import Registries
 from kvpack.report import Silent
+from tests.serving import serving
 
 
 def own_index(root: Path) -> str:
@@ -77,12 +77,5 @@ def index(project: str, files: Iterable[tuple[str, bytes]], elsewhere: str) -> I
 
     Handler.project, Handler.elsewhere = project, elsewhere
     Handler.files = {place(name, data): data for name, data in files}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/simple"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(Handler) as base:
+        yield f"{base}/simple"

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import model_validator
@@ -107,15 +106,6 @@ class ExportedTree:
     epoch: int
     """Seconds: when the commit was made."""
     submodules: tuple[Submodule, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SourceTree:
-    """An unpacked, patched source."""
-
-    path: Path
-    epoch: int
-    """Seconds since the epoch: its newest file before patches (``SOURCE_DATE_EPOCH``)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

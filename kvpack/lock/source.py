@@ -185,7 +185,6 @@ _Read = (
 )
 CompleteSource = LockedSource | LockedGit | LockedArchive
 """A source whose bytes are known."""
-PendingSource = PendingGit | PendingArchive
 AnySource = Annotated[
     _Read
     | Annotated[PendingGit, Tag("<unread-git>")]

@@ -13,7 +13,7 @@ import sysconfig
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,14 @@ KEYS = {
     "AWS_REGION": "us-east-1",
     "AWS_ALLOW_HTTP": "true",
 }
+
+
+def own_keys(monkeypatch: pytest.MonkeyPatch, keys: Mapping[str, str] = KEYS) -> None:
+    """The credentials of these servers in the environment, and none of the machine's."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
 
 
 _PORTS = itertools.count(random.SystemRandom().randrange(10_000, 30_000))

@@ -1,12 +1,40 @@
 """Builds of real recipes on stand-ins: a changed catalogue, and what a build says of itself."""
 
+import hashlib
 import json
 import shutil
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import Answer, Kvpack
+from kvpack.fetch.mirrors import input_place
+from tests.integration.conftest import CHECKOUT, Answer, Kvpack
+from tests.standins.archives import make_archive
+from tests.standins.make import make_repository
+from tests.standins.torch import torch_wheel
+
+TORCH = [
+    torch_wheel("2.11.0", ("nvidia-cuda-runtime-cu12",)),
+    *(torch_wheel(version) for version in ("2.12.1", "2.13.0", "2.14.0", "2.15.0")),
+]
+"""Stand-ins: real ones are gigabytes. The first is for another CUDA, as an index may have it."""
+
+
+def lay_out(forge: Path, root: Path, sources: Iterable[str], recipes: Iterable[str]) -> None:
+    """Stand-ins of sources in a forge, real recipes in a catalogue.
+
+    The forge is a mirror of inputs, too: it has what a subproject of NIXL's stand-in downloads.
+    """
+    for name in sources:
+        make_repository(name, forge)
+    (root / "recipes").mkdir()
+    for name in recipes:
+        shutil.copy(CHECKOUT / "recipes" / f"{name}.toml", root / "recipes")
+    _, data = make_archive("taskflow", "3.10.0")
+    place = forge / input_place(hashlib.sha256(data).hexdigest())
+    place.parent.mkdir(parents=True)
+    place.write_bytes(data)
 
 
 def changed(kvpack: Kvpack, folder: Path, recipe: str, *changes: tuple[str, str]) -> Kvpack:

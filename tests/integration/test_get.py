@@ -28,7 +28,7 @@ from kvpack.tools.store import Store
 from kvpack.tools.web import HttpSettings
 from tests.integration.bad_hosts import FAULTS, failing, serving, silence
 from tests.integration.conftest import PROGRAM, Answer
-from tests.integration.publish_servers import KEYS, SCRIPTS, s3
+from tests.integration.publish_servers import KEYS, SCRIPTS, own_keys, s3
 from tests.integration.test_publish import bucket, go
 from tests.unit.publish.made import release
 
@@ -45,11 +45,8 @@ LONG = 90.0
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    own_keys(monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ of the wheel and of the library below it, and exactly their proofs must fail.
 """
 
 import base64
-import hashlib
 import json
-import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -15,37 +13,29 @@ from pathlib import Path
 
 import pytest
 
-from kvpack.fetch.mirrors import input_place
 from tests.gitserver import served
 from tests.indexserver import index, own_index
-from tests.integration.conftest import CHECKOUT, Kvpack, remove_images
-from tests.integration.standins import build, changed, members, missed, proved, report
-from tests.standins.archives import make_archive
-from tests.standins.make import make_repository
-from tests.standins.torch import torch_wheel
+from tests.integration.conftest import Kvpack, remove_images
+from tests.integration.standins import (
+    TORCH,
+    build,
+    changed,
+    lay_out,
+    members,
+    missed,
+    proved,
+    report,
+)
 
 pytestmark = pytest.mark.integration
 RECIPES = ("ucx", "nixl", "nixl-meta")
-TORCH = [
-    torch_wheel("2.11.0", ("nvidia-cuda-runtime-cu12",)),
-    *(torch_wheel(version) for version in ("2.12.1", "2.13.0", "2.14.0", "2.15.0")),
-]
-"""Stand-ins: real ones are gigabytes. The first is for another CUDA, as an index may have it."""
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kvpack]:
     """A catalogue that is locked against a server of stand-ins, with a store of its own."""
     forge, root, store = (tmp_path_factory.mktemp(name) for name in ("forge", "root", "store"))
-    for name in ("ucx", "nixl"):
-        make_repository(name, forge)
-    (root / "recipes").mkdir()
-    for name in RECIPES:
-        shutil.copy(CHECKOUT / "recipes" / f"{name}.toml", root / "recipes")
-    _, data = make_archive("taskflow", "3.10.0")
-    place = forge / input_place(hashlib.sha256(data).hexdigest())
-    place.parent.mkdir(parents=True)
-    place.write_bytes(data)
+    lay_out(forge, root, ("ucx", "nixl"), RECIPES)
     with served(forge) as base, index("torch", TORCH, own_index(root)) as simple:
         mirror = f'[registries.git.mirrors]\n"https://github.com/" = ["{base}/"]\n'
         (root / "kvpack.toml").write_text(

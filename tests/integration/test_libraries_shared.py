@@ -5,7 +5,6 @@ Two small libraries of our own, one of C, one of headers alone, below the demons
 
 import io
 import json
-import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from kvpack.tools.objects import ObstoreObjects
 from kvpack.tools.stored import Headers
 from tests.integration import demo
 from tests.integration.conftest import Answer, Kvpack, copied_store, remove_images
-from tests.integration.publish_servers import KEYS, s3
+from tests.integration.publish_servers import KEYS, own_keys, s3
 from tests.integration.test_provenance import keys
 
 pytestmark = pytest.mark.integration
@@ -120,11 +119,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    own_keys(monkeypatch)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
 
 
 def objects_at(url: str, kvpack: Kvpack) -> ObstoreObjects:

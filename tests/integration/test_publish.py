@@ -29,6 +29,7 @@ from tests.integration.publish_servers import (
     KEYS,
     Proxy,
     free_port,
+    own_keys,
     rclone,
     s3,
 )
@@ -49,11 +50,8 @@ MORE = {"demo_a-1.2-py3-none-any.whl", "demo_d-1.0-py3-none-any.whl"}
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    own_keys(monkeypatch)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from kvpack.report import Silent
 from kvpack.tools.objects import ObstoreObjects
 from kvpack.tools.stored import Objects
 from tests.integration.conftest import CHECKOUT, Kvpack
-from tests.integration.publish_servers import KEYS, Proxy, _read, s3
+from tests.integration.publish_servers import KEYS, Proxy, _read, own_keys, s3
 from tests.unit.publish.dist import deliver, plans_of
 from tests.unit.publish.faulty import Faulty
 from tests.unit.publish.made import check_legal, complete, listed, memory, release
@@ -112,8 +112,7 @@ def strict(s3: int) -> Iterator[Strict]:
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    own_keys(monkeypatch, {})
     monkeypatch.setenv("HOME", str(tmp_path))
 
 

@@ -5,7 +5,6 @@ local registry, as mirrors in ``kvpack.toml``; so the lock names the real image.
 """
 
 import base64
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,20 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from kvpack.fetch.mirrors import input_place
 from kvpack.lock.file import read_lock, seal, write_lock
 from kvpack.lock.model import LockedImage
 from tests.gitserver import served
 from tests.indexserver import index, own_index
 from tests.integration import rocm
-from tests.integration.conftest import CHECKOUT, Answer, Kvpack, copied_store, remove_images
+from tests.integration.conftest import Answer, Kvpack, copied_store, remove_images
 from tests.integration.publish_servers import free_port
-from tests.integration.standins import build, changed, missed, proved, report
+from tests.integration.standins import TORCH, build, changed, lay_out, missed, proved, report
 from tests.integration.test_inputs import ALONE
-from tests.integration.test_libraries import TORCH
 from tests.integration.test_roots import serving_images, without_tls
-from tests.standins.archives import make_archive
-from tests.standins.make import make_repository
 
 pytestmark = pytest.mark.integration
 RECIPES = ("mori", "nixl", "ucx")
@@ -64,15 +59,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     forge, root, store, folder = (
         tmp_path_factory.mktemp(name) for name in ("forge", "root", "store", "images")
     )
-    for name in RECIPES:
-        make_repository(name, forge)
-    (root / "recipes").mkdir()
-    for name in RECIPES:
-        shutil.copy(CHECKOUT / "recipes" / f"{name}.toml", root / "recipes")
-    _, data = make_archive("taskflow", "3.10.0")
-    place = forge / input_place(hashlib.sha256(data).hexdigest())
-    place.parent.mkdir(parents=True)
-    place.write_bytes(data)
+    lay_out(forge, root, RECIPES, RECIPES)
     with (
         serving_images(folder) as registry,
         served(forge) as base,

@@ -1,7 +1,6 @@
 """Shared results on real builds: S3 as moto simulates it, a real engine, several stores."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from kvpack.tools.objects import ObstoreObjects
 from kvpack.tools.stored import Headers
 from tests.integration import demo
 from tests.integration.conftest import Kvpack, copied_store
-from tests.integration.publish_servers import KEYS, free_port, rclone, s3
+from tests.integration.publish_servers import KEYS, free_port, own_keys, rclone, s3
 from tests.integration.test_provenance import keys
 
 pytestmark = pytest.mark.integration
@@ -24,11 +23,8 @@ SECRET = KEYS["AWS_SECRET_ACCESS_KEY"]
 
 @pytest.fixture(autouse=True)
 def _credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
+    own_keys(monkeypatch)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
 
 
 def on(kvpack: Kvpack, store: Path, port: int, **env: str) -> Kvpack:
