@@ -41,11 +41,13 @@ Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
 def _debian_package(text: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", text) or text.endswith("-"):
-        raise ValueError(
-            f"{text!r} is not the name of a Debian package: lower-case letters, digits, '+', '-', "
-            "'.' (Debian policy 5.6.7); options, versions and patterns are not taken"
-        )
+    for name in text.split(" | "):
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name) or name.endswith("-"):
+            raise ValueError(
+                f"{name!r} is not the name of a Debian package: lower-case letters, digits, '+', "
+                "'-', '.' (Debian policy 5.6.7); alternatives are parted by ' | ' (7.1); options, "
+                "versions and patterns are not taken"
+            )
     return text
 
 

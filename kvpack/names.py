@@ -38,6 +38,11 @@ class Arch(StrEnum):
         """The name of this architecture in Debian."""
         return {"x86_64": "amd64", "aarch64": "arm64"}[self.value]
 
+    @property
+    def triplet(self) -> str:
+        """The folder of this architecture's libraries in Debian (multiarch tuple)."""
+        return f"{self.value}-linux-gnu"
+
 
 class Accelerator(StrEnum):
     """What a wheel is built against."""

@@ -79,6 +79,11 @@ def _patch_named(plan: BuildPlan, name: str) -> str:
     return f"{found.id} (commit {found.commit[:12]})"
 
 
+_GO_LACKS = (
+    "Go asks for {0}, which is not locked: name the folder of its go.mod and go.sum in "
+    "build.go.modules, lock again; "
+)
+_GO_SUM_LACKS = "the go.sum of the source does not name {0} (go mod tidy completes it); "
 _GUESSES = {
     r"required library \"(\S+?)\" could not be located": "{0} is needed and not in the root "
     "(audit.host-libraries in the recipe, if the host has it); ",
@@ -102,6 +107,12 @@ _GUESSES = {
     "not locked (build.requires in the recipe); ",
     r"(?:could not get|WrapDB connection failed to) (https?://\S+?);? (?:is the|with)": "meson "
     "downloads {0}, and builds have no network: name its subproject in build.wraps, lock again; ",
+    r"(\S+@v[0-9][\w.+-]*): (?:reading file:|Get \"https?:)": _GO_LACKS,
+    r"(?:cannot find|no required) module (?:providing|provides) package ([^\s:;]+)": _GO_LACKS,
+    r"missing go\.sum entry for module providing package ([^\s;]+)": _GO_SUM_LACKS,
+    r"(\S+@v[0-9][\w.+-]*): missing go\.sum entry": _GO_SUM_LACKS,
+    r"go: (go\.mod requires go >= \S+) \(running go": "{0}: widen build.go.toolchain; ",
+    r"\b(go): (?:command )?not found": "{0} is not in the root (build.go in the recipe); ",
     r"Could ?n[o']t resolve (?:host|proxy):? '?([\w.-]+)": "the build tries to download from {0}, "
     "and builds have no network (build.debian, or an option that turns it off); ",
     r"No space left on device": "the disk that holds the containers is full; ",

@@ -10,6 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from kvpack.build.golang import GO
+from kvpack.build.imagedebs import beside_data
 from kvpack.build.imagefolder import image_slice
 from kvpack.build.merge import MERGE
 from kvpack.build.prefix import LAYER
@@ -50,6 +52,7 @@ def lock_slice(inputs: Inputs) -> dict[str, Any]:
         "source": source_slice(inputs.source),
         "epoch": inputs.source.epoch,
         **({"wraps": {w.file: w.sha256 for w in inputs.source.wrap}} if inputs.source.wrap else {}),
+        **({"go-modules": {m.place: m.sha256 for m in inputs.modules}} if inputs.modules else {}),
         "patches": [{"id": patch.id, "sha256": patch.sha256} for patch in inputs.patches],
         "build-requires": {wheel.file: wheel.sha256 for wheel in inputs.build},
         **(
@@ -61,6 +64,7 @@ def lock_slice(inputs: Inputs) -> dict[str, Any]:
         "root": {
             "id": inputs.root.id,
             "image": inputs.root.image,
+            **({"suite": inputs.root.suite} if inputs.root.suite else {}),
             # A list: of a path in two packages, the first one's bytes count.
             "packages": _packages(inputs.root),
             "tools": {wheel.file: wheel.sha256 for wheel in inputs.root_tools},
@@ -106,7 +110,8 @@ def action(
         "schema": ACTION_SCHEMA,
         "kvpack": made_by
         | ({"library-layer": LAYER} if recipe.library or libraries else {})
-        | ({"merge": MERGE} if inputs.torch else {}),
+        | ({"merge": MERGE} if inputs.torch else {})
+        | ({"go": GO} if recipe.go_of(target) else {}),
         "recipe": {
             "name": recipe.name,
             "version": target.version,
@@ -140,6 +145,7 @@ def action(
         "root-data": {"links": roots.debian.links, "exclude": list(roots.debian.exclude)}
         if inputs.root.image is None
         else {},
+        **({"beside-data": beside_data(roots)} if inputs.root.suite else {}),
         **({"toolkit-data": data_of(inputs, roots.toolkits)} if inputs.has_toolkit else {}),
         "lock": locked,
         **({"libraries": dict(libraries)} if libraries else {}),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import tomlkit
 
+from kvpack.build.golang import place_modules
 from kvpack.build.key import lock_digest
 from kvpack.build.model import INPUTS, BuildPlan, Workshop
 from kvpack.build.sbom import sbom
@@ -49,6 +50,7 @@ def lay_out(
     (inputs / "wheels").mkdir(parents=True)
     _place_environments(plan, inputs, blob)
     place_wraps(plan, shop, blob)
+    place_modules(plan, inputs, blob)
     patching = place_patches(plan, shop, blob, patch)
     evidence = inputs / "evidence"
     (evidence / "kvpack").mkdir(parents=True)

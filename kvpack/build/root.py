@@ -10,7 +10,7 @@ import io
 import posixpath
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -18,15 +18,18 @@ from typing import IO
 from kvpack.build.deb import Deb
 from kvpack.build.pytools import File, python_files, tool_files
 from kvpack.errors import ArchiveUnsafe, Fault
-from kvpack.lock.model import Inputs
+from kvpack.lock.model import Inputs, LockedDeb
 from kvpack.names import Sha256
-from kvpack.recipe.roots import DebianBase
+from kvpack.recipe.roots import DebianBase, ImageBase
 from kvpack.tools.files import canonical_json, sha256_of
 
 GENERATOR = 1
 """Part of every root's key. Raise it when a change here changes the bytes."""
 MTIME = 315532800
 """Time stamp of what kvpack itself adds: 1980-01-01, the zip epoch."""
+_NOTHING = re.compile(r"(?!)")
+_OWN_PATH = re.compile(rb"(?:(?<![\w./}$-])|(?<=-[IL]))/(?=(?:usr|lib)(?:/|\b))")
+"""Where a text names a path of the packages' own root; not the middle of another path."""
 _MERGED = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}
 """Top folders that are links into /usr (Debian's usrmerge)."""
 
@@ -55,6 +58,9 @@ class _Root:
 
     tar: tarfile.TarFile
     exclude: re.Pattern[str]
+    prefix: str = ""
+    """The folder that packages are laid below: ``opt/debian/``."""
+    relocated: re.Pattern[str] = _NOTHING
     seen: dict[str, bytes] = field(default_factory=dict)
     kept: dict[str, bytes] = field(default_factory=dict)
     status: list[str] = field(default_factory=list)
@@ -84,25 +90,62 @@ def write_root(
     :param progress: called with packages done and packages in all.
     :raises ArchiveUnsafe: if a locked package or wheel is damaged.
     """
-    exclude = re.compile("|".join(fnmatch.translate(pattern) for pattern in debian.exclude))
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
-        root = _Root(tar, exclude)
-        for name in sorted(_MERGED):
-            root.add(_folder(f"usr/{name}"))
-            root.add(_link(name, f"usr/{name}"))
-        packages = inputs.root.packages
-        for done, locked in enumerate(packages):
-            progress(done, len(packages))
-            _add_deb(root, Deb(blob(locked.sha256), posixpath.basename(locked.path)), locked.name)
+    with _opened(out) as tar:
+        root = _Root(tar, any_of(debian.exclude))
+        _add_packages(root, inputs.root.packages, blob, progress)
         for file in _own_files(inputs, debian, root, blob):
             _add_file(root, file)
-        progress(len(packages), len(packages))
+
+
+def write_beside(
+    packages: Sequence[LockedDeb],
+    data: tuple[ImageBase, DebianBase],
+    blob: Callable[[str], Path],
+    out: IO[bytes],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Write packages as a layer that lies beside an image's own files, as a tar stream.
+
+    Paths that they name are led below the prefix: absolute links, and those in files that build
+    systems read.
+
+    :raises ArchiveUnsafe: if a locked package is damaged.
+    """
+    image, debian = data
+    with _opened(out) as tar:
+        prefix = f"{image.prefix.lstrip('/')}/"
+        root = _Root(tar, any_of(debian.exclude), prefix, any_of(image.relocated))
+        _add_packages(root, packages, blob, progress)
+
+
+def any_of(patterns: Iterable[str]) -> re.Pattern[str]:
+    """One expression for several globs."""
+    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)")
+
+
+def _opened(out: IO[bytes]) -> tarfile.TarFile:
+    return tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8")
+
+
+def _add_packages(
+    root: _Root,
+    packages: Sequence[LockedDeb],
+    blob: Callable[[str], Path],
+    progress: Callable[[int, int], None],
+) -> None:
+    for name in sorted(_MERGED):
+        root.add(_folder(f"{root.prefix}usr/{name}"))
+        root.add(_link(f"{root.prefix}{name}", f"usr/{name}"))
+    for done, locked in enumerate(packages):
+        progress(done, len(packages))
+        _add_deb(root, Deb(blob(locked.sha256), posixpath.basename(locked.path)), locked.name)
+    progress(len(packages), len(packages))
 
 
 def write_layer(files: Iterable[File], out: IO[bytes]) -> None:
     """Write files that lie over a root, with their folders, as a tar stream."""
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
-        layer = _Root(tar, re.compile(r"(?!)"))
+    with _opened(out) as tar:
+        layer = _Root(tar, _NOTHING)
         for file in files:
             _add_file(layer, file)
 
@@ -153,6 +196,7 @@ def _add_deb(root: _Root, deb: Deb, name: str) -> None:
             if info.name in _MERGED or not info.name or root.exclude.fullmatch(info.name):
                 continue
             listed.append(info.name)
+            info.name = root.prefix + info.name
             _add_member(root, data, info, deb)
 
 
@@ -162,7 +206,7 @@ def _add_member(root: _Root, data: tarfile.TarFile, info: tarfile.TarInfo, deb: 
     if not info.isreg():
         info.size = 0  # a size without content would break the stream
     if info.islnk():
-        info.linkname = _merged(_clean(info.linkname, deb))
+        info.linkname = root.prefix + _merged(_clean(info.linkname, deb))
         if info.linkname not in root.seen:
             return  # its target was left out
         root.add(info)
@@ -171,8 +215,13 @@ def _add_member(root: _Root, data: tarfile.TarFile, info: tarfile.TarInfo, deb: 
         if info.name.startswith("usr/share/base-passwd/") and content is not None:
             root.kept[info.name] = content.read()
             content = io.BytesIO(root.kept[info.name])
+        elif root.relocated.fullmatch(posixpath.basename(info.name)) and content is not None:
+            text = _OWN_PATH.sub(f"/{root.prefix}".encode(), content.read())
+            info.size, content = len(text), io.BytesIO(text)
         root.add(info, content)
     elif info.isdir() or info.issym():
+        if root.prefix and info.linkname.startswith("/"):
+            info.linkname = f"/{root.prefix}{info.linkname.lstrip('/')}"
         root.add(info)
     else:
         raise _unsafe(deb, info.name, "is neither a file, a folder nor a link")

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from kvpack.build.key import local_version
 from kvpack.build.model import BuildPlan
+from kvpack.lock.gofile import LockedGoFile
 from kvpack.lock.model import Inputs, LockedDeb, LockedWheel
 from kvpack.lock.source import DirtyTree, LockedArchive, LockedGit, LockedSource, LockedWrap
 from kvpack.recipe.model import Recipe
@@ -165,7 +166,8 @@ def _source(inputs: Inputs, owner: str) -> list[dict[str, Any]]:
                 ],
             }
         )
-    return found + [_wrap(wrap, owner) for wrap in source.wrap]
+    found += [_wrap(wrap, owner) for wrap in source.wrap]
+    return found + [_module(one, owner) for one in inputs.modules if one.file == "zip"]
 
 
 def _wrap(wrap: LockedWrap, owner: str) -> dict[str, Any]:
@@ -185,6 +187,22 @@ def _wrap(wrap: LockedWrap, owner: str) -> dict[str, Any]:
     }
 
 
+def _module(module: LockedGoFile, owner: str) -> dict[str, Any]:
+    """A Go module whose code a build can take; a go.mod alone only decides about versions."""
+    # The type golang of purl-spec: namespace and name in lower case.
+    version = quote(module.version, safe="")
+    return {
+        "type": "library",
+        "bom-ref": f"go-module:{owner}{module.module}@{module.version}",
+        "name": module.module,
+        "version": module.version,
+        "purl": f"pkg:golang/{quote(module.module.lower())}@{version}",
+        "hashes": [{"alg": "SHA-256", "content": module.sha256}],
+        "scope": "required",
+        "properties": [{"name": "kvpack:role", "value": "go-module"}],
+    }
+
+
 def _wheel(wheel: LockedWheel, role: str) -> dict[str, Any]:
     purl = f"pkg:pypi/{wheel.project}@{quote(wheel.version)}?file_name={quote(wheel.file)}"
     found = _component(purl, (wheel.project, wheel.version, wheel.sha256), role)
@@ -192,7 +210,7 @@ def _wheel(wheel: LockedWheel, role: str) -> dict[str, Any]:
 
 
 def _deb(deb: LockedDeb, inputs: Inputs) -> dict[str, Any]:
-    distribution = inputs.root.id.removeprefix("debian-")
+    distribution = inputs.root.distribution
     purl = (
         f"pkg:deb/debian/{quote(deb.name)}@{quote(deb.version)}"
         f"?arch={inputs.target.arch.debian}&distro={distribution}"

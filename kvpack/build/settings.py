@@ -3,11 +3,12 @@
 import re
 import shlex
 
+from kvpack.build.golang import go_environment
 from kvpack.build.model import INPUTS, BuildPlan, Workshop
 from kvpack.build.nvcc import append_flags
 from kvpack.build.steps import options_of
 
-_ADDED_TO = {"CFLAGS", "CXXFLAGS", "NVCC_APPEND_FLAGS"}
+_ADDED_TO = {"CFLAGS", "CXXFLAGS", "GOFLAGS", "NVCC_APPEND_FLAGS"}
 """To these a recipe adds; any other variable is its own."""
 
 
@@ -29,6 +30,7 @@ def environment(plan: BuildPlan, shop: Workshop) -> dict[str, str]:
         found["NVCC_APPEND_FLAGS"] = append_flags(source)
     if plan.inputs.source.wrap:
         found["MESON_PACKAGE_CACHE_DIR"] = f"/project/{INPUTS}/wraps"
+    found |= go_environment(plan)
     for name, value in plan.recipe.build.environment.items():
         added = name in _ADDED_TO and name in found
         found[name] = f"{found[name]} {value}" if added else value

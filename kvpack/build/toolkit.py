@@ -69,6 +69,16 @@ def toolkit_key(inputs: Inputs, root: str, toolkits: Toolkits) -> Sha256:
     return sha256_of(canonical_json(document))
 
 
+def toolkit_environment(variables: dict[str, str]) -> dict[str, str]:
+    """What a root's environment gains with a toolkit of wheels.
+
+    :param variables: the environment of the root below.
+    """
+    added = {**ENVIRONMENT, "PATH": PROGRAMS}
+    joined = {name: variables.get(name, "") for name in ("LIBRARY_PATH", "PATH")}
+    return {name: ":".join(filter(None, (to, joined.get(name)))) for name, to in added.items()}
+
+
 def trial_libraries(inputs: Inputs) -> tuple[str, ...]:
     """Where the trial of a wheel finds its toolkit's libraries."""
     if inputs.toolkit_image:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def locked_inputs(recipe: "Recipe", lock: "Lock") -> "list[AnyWanted]":
-    """All files that a lock names: sources, commits, Debian packages, wheels, toolkits' images."""
+    """All that a lock names: sources, commits, Go modules, Debian packages, wheels, images."""
     from kvpack.cli.remote import wanted_wheel
-    from kvpack.cli.supply import wanted_change, wanted_source
+    from kvpack.cli.supply import wanted_change, wanted_modules, wanted_source
     from kvpack.cli.toolkitimages import image_parts
     from kvpack.fetch.model import Wanted
     from kvpack.lock.source import LockedPatch, PendingArchive, PendingGit
@@ -23,7 +23,7 @@ def locked_inputs(recipe: "Recipe", lock: "Lock") -> "list[AnyWanted]":
     found: list[AnyWanted] = []
     for source in lock.source:
         if not isinstance(source, PendingArchive | PendingGit):
-            found += wanted_source(recipe, source)
+            found += [*wanted_source(recipe, source), *wanted_modules(source.module)]
     for patch in lock.patches:
         if isinstance(patch, LockedPatch) and patch.commit:
             found.append(wanted_change(recipe, patch))

@@ -170,6 +170,7 @@ def _with_trial(
 def trial_of(context: Context, plan: "BuildPlan", image: str) -> "Trial":
     """The clean environment of a target: the locked run-time closure on the root's Python."""
     from kvpack.audit.smoke import Trial
+    from kvpack.build.imagedebs import libraries_beside
     from kvpack.build.toolkit import trial_libraries
     from kvpack.cli.supply import import_parts, supply
     from kvpack.tools.engine import oci_platform
@@ -185,7 +186,10 @@ def trial_of(context: Context, plan: "BuildPlan", image: str) -> "Trial":
         base=base,
         image=image,
         platform=oci_platform(target.arch),
-        libraries=trial_libraries(plan.inputs),
+        libraries=(
+            *trial_libraries(plan.inputs),
+            *libraries_beside(plan.inputs.root, context.roots.image.prefix),
+        ),
         requirements=tuple(
             (wheel.file, context.store.check(wheel.sha256)) for wheel in plan.inputs.imports
         ),

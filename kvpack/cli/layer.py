@@ -1,14 +1,14 @@
-"""Toolkits and native libraries as layers over a builder root, whatever the root is made of."""
+"""Debian packages, toolkits and native libraries as layers over a builder root."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kvpack.build.imagefolder import image_environment, write_folder
-from kvpack.build.root import write_layer
-from kvpack.build.toolkit import ENVIRONMENT, PROGRAMS, toolkit_files, toolkit_key
+from kvpack.build.root import write_beside, write_layer
+from kvpack.build.toolkit import toolkit_environment, toolkit_files, toolkit_key
 from kvpack.cli.context import Context
 from kvpack.cli.images import Hashing, Kept, kept, labels, laid_digest, store_mark
-from kvpack.cli.supply import toolkit_parts
+from kvpack.cli.supply import root_parts, toolkit_parts
 from kvpack.errors import RootFailed
 from kvpack.tools.engine import Engine
 from kvpack.tools.files import CHUNK, canonical_json, sha256_of
@@ -17,6 +17,37 @@ if TYPE_CHECKING:
     from kvpack.build.model import BuiltLibrary
     from kvpack.lock.model import Inputs, LockedImage
     from kvpack.report import Step
+
+
+def beside_image(context: Context, inputs: "Inputs", engine: Engine, image: str) -> tuple[str, str]:
+    """An image with the Debian packages that are locked for it: id of the new image, and digest.
+
+    :param image: its reference, as the engine knows it.
+    :raises RootFailed: if the engine does not take it.
+    """
+    from kvpack.build.imagedebs import beside_environment, beside_key
+
+    root, roots, arch = inputs.root, context.roots, inputs.target.arch
+    digest = str(root.image)
+    wanted = Kept(
+        key=beside_key(root, roots),
+        what=f"the Debian packages beside {root.id}",
+        name=f"{root.id}-{root.arch}-debian",
+        title=f"Laying {len(root.packages)} Debian packages beside {root.id}",
+        parts=root_parts(inputs),
+        below=digest,
+    )
+
+    def write(out: Hashing, step: "Step") -> None:
+        write_beside(
+            root.packages, (roots.image, roots.debian), context.store.check, out,  # type: ignore[arg-type]
+            lambda done, total: step.progress(done, total, "packages"),
+        )  # fmt: skip
+
+    def gained(variables: dict[str, str]) -> dict[str, str]:
+        return beside_environment(roots.image.prefix, arch, variables)
+
+    return _laid(context, engine, (wanted, (image, digest)), gained, write)
 
 
 def over_root(
@@ -49,8 +80,7 @@ def over_root(
     def gained(variables: dict[str, str]) -> dict[str, str]:
         if inputs.toolkit_image:
             return image_environment(inputs.toolkit_image, toolkits, variables)
-        path = ":".join(filter(None, (PROGRAMS, variables.get("PATH", ""))))
-        return {**ENVIRONMENT, "PATH": path}
+        return toolkit_environment(variables)
 
     return _laid(context, engine, (wanted, below), gained, write)
 

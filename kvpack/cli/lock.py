@@ -2,8 +2,8 @@
 
 What is locked stays locked: only what the recipe newly asks for, or what --upgrade names, moves.
 --check writes nothing, needs no network, and exits with 21 if recipe and lock differ.
-A git source, or the registry of an image, that cannot be reached does not stop a lock: what is
-missing is told as "incomplete", and --strict makes that an error.
+A git source, the registry of an image or a proxy of Go modules that cannot be reached does not stop
+a lock: what is missing is told as "incomplete", and --strict makes that an error.
 """
 
 import argparse

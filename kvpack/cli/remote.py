@@ -4,6 +4,7 @@ import configparser
 import re
 import textwrap
 import zipfile
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from packaging.version import Version
@@ -23,6 +24,7 @@ from kvpack.tools.archive import newest_mtime, read_member
 
 if TYPE_CHECKING:
     from kvpack.fetch.simple import Link
+    from kvpack.lock.gofile import LockedGoFile, PendingGoFile
     from kvpack.lock.model import LockedDeb, LockedWheel
     from kvpack.lock.toolkit import FoundImage
     from kvpack.recipe.source import ArchiveSource, GitSource
@@ -104,6 +106,20 @@ class Online:
         epoch = newest_mtime(path, name=source.file)
         return content_of(self._context, named, epoch, self._pyproject, wraps=self._wraps)
 
+    def members(self, found: Sdist, places: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Read files of a source that is in the store."""
+        path = self._store.blob_path(found.sha256)
+        return {place: read_member(path, place, name=found.file) for place in places}
+
+    def go_files(self, label: str, wanted: "Sequence[PendingGoFile]") -> "tuple[LockedGoFile, ...]":
+        """Fetch files of Go modules, from the first proxy that has each."""
+        from kvpack.fetch.gofiles import fetch_go_files
+
+        places = (self._registries.go().proxies, self._registries.web("go"))
+        return fetch_go_files(
+            label, wanted, store=self._store, places=places, reporter=self._reporter
+        )
+
     def wheels(self, question: uv.Question) -> "tuple[LockedWheel, ...]":
         """Resolve against the primary index of the machine: others may not add versions."""
         registry = self._registries.pypi()
@@ -119,12 +135,13 @@ class Online:
         ):
             return uv.resolve(question, index, self._reporter)
 
-    def debian(self, suite: str, arch: Arch, packages: tuple[str, ...]) -> "tuple[LockedDeb, ...]":
+    def debian(self, wish: apt.Wish) -> "tuple[LockedDeb, ...]":
         """Resolve with apt against the machine's first mirror."""
         registry = self._registries.debian()
         archive = apt.Archive(mirror=registry.mirrors[0], proxy=registry.settings.proxy)
-        with self._reporter.step(f"Resolving {len(packages)} packages of {suite} ({arch})"):
-            return apt.resolve(archive, suite, arch, packages, self._reporter)
+        what = f"{len(wish.packages)} packages of {wish.suite} ({wish.arch})"
+        with self._reporter.step(f"Resolving {what}"):
+            return apt.resolve(archive, wish, self._reporter)
 
     def pypa_image(self, host: "tuple[LockedWheel, ...]", image: str, arch: Arch) -> str:
         """The image's digest, from inside the locked cibuildwheel."""

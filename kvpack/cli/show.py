@@ -90,6 +90,9 @@ def _head(context: Context, recipe: "Recipe") -> None:
     for use in recipe.build.libraries:
         when = f" ({use.when})" if use.when else ""
         console.print(f"built with the native library {use.name} {use.version}{when}")
+    if go := recipe.build.go:
+        folders = ", ".join(go.modules)
+        console.print(f"Go modules of {folders} are locked, for {go.toolchain} {go.where}".rstrip())
     images = {accelerator: image for accelerator, _, image in context.roots.toolkits.images(recipe)}
     for accelerator, image in images.items():
         console.print(
@@ -126,7 +129,7 @@ def _requirements(context: Context, recipe: "Recipe", name: str) -> int:
 
 def _targets(context: Context, recipe: "Recipe", targets: "Iterable[Target]") -> list[list[str]]:
     """A row for each Python and floor, with what is offered there on the other axes."""
-    from kvpack.lock.expect import supplies
+    from kvpack.lock.roots import supplies
 
     cells: dict[tuple[str, str, str], tuple[dict[str, None], dict[str, None]]] = {}
     for one in targets:

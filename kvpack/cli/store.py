@@ -129,6 +129,7 @@ def _needed(context: Context, dropped: Collection[str]) -> set[str]:
     :param dropped: keys of results that do not count any more.
     :raises LockInvalid: if a lock cannot be read: nothing is removed then.
     """
+    from kvpack.cli.supply import wanted_modules
     from kvpack.cli.toolkitimages import image_parts
     from kvpack.lock.file import read_lock
     from kvpack.lock.source import LockedPatch, PendingArchive, PendingGit
@@ -144,8 +145,9 @@ def _needed(context: Context, dropped: Collection[str]) -> set[str]:
         for path in sorted((root / "lock").glob("*.toml")):
             lock = read_lock(path, str(path))
             keep |= {s.sha256 for s in lock.source if not isinstance(s, PendingGit)}
-            read = (s for s in lock.source if not isinstance(s, PendingGit | PendingArchive))
+            read = [s for s in lock.source if not isinstance(s, PendingGit | PendingArchive)]
             keep |= {wrap.sha256 for source in read for wrap in source.wrap}
+            keep |= {file.sha256 for file in wanted_modules(m for s in read for m in s.module)}
             keep |= {p.sha256 for p in lock.patches if isinstance(p, LockedPatch)}
             keep |= {wheel.sha256 for wheel in lock.wheels}
             keep |= {deb.sha256 for root in lock.root for deb in root.packages}

@@ -1,6 +1,7 @@
 """What a plan needs from the registries, as fetching sees it."""
 
 import contextlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kvpack.cli.context import Context
@@ -17,6 +18,7 @@ from kvpack.tools.files import sha256_of
 
 if TYPE_CHECKING:
     from kvpack.build.model import BuildPlan
+    from kvpack.lock.gofile import AnyGoFile
     from kvpack.lock.model import Inputs
     from kvpack.lock.source import BuildSource, LockedPatch
     from kvpack.recipe.model import Recipe
@@ -26,11 +28,12 @@ AnyWanted = Wanted | GitWanted | ChangeWanted | PartWanted
 
 
 def source_of(plan: "BuildPlan") -> list[AnyWanted]:
-    """The source, and the patches that are commits."""
+    """The source, the patches that are commits, and Go modules."""
     patches = [patch for patch in plan.inputs.patches if patch.commit]
     return [
         *wanted_source(plan.recipe, plan.inputs.source),
         *(wanted_change(plan.recipe, patch) for patch in patches),
+        *wanted_modules(plan.inputs.modules),
     ]
 
 
@@ -41,6 +44,23 @@ def wanted_source(recipe: "Recipe", source: "BuildSource") -> list[AnyWanted]:
         for w in source.wrap
     )
     return [*_wanted_tree(recipe, source), *wraps]
+
+
+def wanted_modules(files: "Iterable[AnyGoFile]") -> list[AnyWanted]:
+    """Files of Go modules whose bytes are known."""
+    from kvpack.lock.gofile import LockedGoFile
+
+    return [
+        Wanted(
+            registry="go",
+            place=one.place,
+            filename=one.place.rpartition("/")[2],
+            sha256=one.sha256,
+            size=one.size,
+        )
+        for one in files
+        if isinstance(one, LockedGoFile)
+    ]
 
 
 def _wanted_tree(recipe: "Recipe", source: "BuildSource") -> list[AnyWanted]:

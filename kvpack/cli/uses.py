@@ -115,7 +115,7 @@ def _known(value: str, offered: "Iterable[str]") -> str:
 
 def _targets(context: Context, recipe: "Recipe", use: "LibraryUse") -> "Iterator[Target]":
     """The targets that a lock can hold, of those that build with the library."""
-    from kvpack.lock.expect import supplies
+    from kvpack.lock.roots import supplies
     from kvpack.recipe.expand import matrix
 
     for version in recipe.versions:

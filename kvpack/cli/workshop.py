@@ -2,11 +2,12 @@
 
 from typing import TYPE_CHECKING
 
+from kvpack.build.imagedebs import beside_key
 from kvpack.build.root import root_key, write_root
 from kvpack.build.toolkit import toolkit_key
 from kvpack.cli.context import Context
 from kvpack.cli.images import Hashing, Kept, kept, labels
-from kvpack.cli.layer import library_over, over_root
+from kvpack.cli.layer import beside_image, library_over, over_root
 from kvpack.cli.supply import root_parts
 from kvpack.errors import (
     EngineMissing,
@@ -64,7 +65,10 @@ def ready_root(
 
 def layers_key(context: Context, inputs: "Inputs", libraries: "Sequence[BuiltLibrary]" = ()) -> str:
     """What tells one root with all that lies over it from others."""
-    key = inputs.root.image or root_key(inputs, context.roots.debian)
+    if inputs.root.image is None:
+        key = str(root_key(inputs, context.roots.debian))
+    else:
+        key = beside_key(inputs.root, context.roots) if inputs.root.packages else inputs.root.image
     if inputs.has_toolkit:
         key = toolkit_key(inputs, key, context.roots.toolkits)
     return " ".join([key, *(one.sha256 for one in libraries)])
@@ -97,6 +101,8 @@ def layered(
     """
     if inputs.root.image is not None:
         image, digest = _pulled(context, inputs, engine), inputs.root.image
+        if inputs.root.packages:
+            image, digest = beside_image(context, inputs, engine, image)
     else:
         image, digest = _assembled(context, inputs, engine)
     if inputs.has_toolkit:

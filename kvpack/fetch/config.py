@@ -10,6 +10,9 @@
     [registries.debian]
     mirrors = ["https://…/debian"]      # base URLs below which pool/… and dists/… lie
 
+    [registries.go]
+    proxies = ["https://…"]             # of Go modules (GOPROXY protocol): tried before GOPROXY
+
     [registries.git.mirrors]            # for repositories whose URL starts so: tried before it
     "https://github.com/" = ["https://…/github/"]
 
@@ -69,6 +72,13 @@ class DebianConfig(Value):
     """Base URLs to which a locked place is appended; tried before apt's own sources."""
 
 
+class GoConfig(Value):
+    """The table ``[registries.go]``."""
+
+    proxies: tuple[BaseUrl, ...] = ()
+    """Base URLs below which ``<module>/@v/`` lies; tried before those of GOPROXY."""
+
+
 def _git_base(url: str) -> str:
     if fault := git_url_fault(url, local=True):
         raise ValueError(f"{url!r}: {fault}")
@@ -103,6 +113,7 @@ class RegistriesConfig(Value):
 
     pypi: PypiConfig = Field(default_factory=PypiConfig)
     debian: DebianConfig = Field(default_factory=DebianConfig)
+    go: GoConfig = Field(default_factory=GoConfig)
     git: GitConfig = Field(default_factory=GitConfig)
     images: ImagesConfig = Field(default_factory=ImagesConfig)
 
@@ -190,6 +201,7 @@ _TABLES: dict[tuple[str, ...], type[Value]] = {
     ("registries",): RegistriesConfig,
     ("registries", "pypi"): PypiConfig,
     ("registries", "debian"): DebianConfig,
+    ("registries", "go"): GoConfig,
     ("registries", "git"): GitConfig,
     ("registries", "images"): ImagesConfig,
     ("mirrors",): MirrorsConfig,

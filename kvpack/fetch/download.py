@@ -19,6 +19,7 @@ from kvpack.tools.store import Store
 _HINTS = {
     "pypi": "name another index or mirror in kvpack.toml: [registries.pypi] index, files",
     "debian": "name another mirror in kvpack.toml: [registries.debian] mirrors",
+    "go": "name another proxy in kvpack.toml ([registries.go] proxies) or in GOPROXY",
     "storage": "name another place that holds it: --from URL, or kvpack.toml [mirrors]",
     "url": "look whether the file was moved; then change the recipe and run: kvpack lock",
 }

@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from kvpack.base import Sha256, Text, Value
 
-Registry = Literal["pypi", "debian", "url", "storage"]
+Registry = Literal["pypi", "debian", "go", "url", "storage"]
 """``storage``: a place below any of the storages that hold the same objects."""
 _UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
@@ -18,7 +18,8 @@ class Wanted(Value):
 
     registry: Registry
     place: Text
-    """Below the registry's root: ``packages/ab/cd/rest/x.whl``, ``pool/main/g/gcc-12/x.deb``.
+    """Below the registry's root: ``packages/ab/cd/rest/x.whl``, ``pool/main/g/gcc-12/x.deb``,
+    ``example.com/some/module/@v/v1.2.3.zip``.
     For ``url``: the whole URL."""
     filename: Text
     sha256: Sha256

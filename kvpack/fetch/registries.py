@@ -12,13 +12,12 @@ from typing import Self
 from urllib.parse import unquote
 
 from kvpack.errors import Fault, FetchFailed
-from kvpack.fetch import config, debian, pypi
+from kvpack.fetch import config, debian, goproxy, pypi
 from kvpack.fetch.mirrors import Mirrors, input_mirrors, input_place
 from kvpack.fetch.model import Registry, Wanted
 from kvpack.fetch.places import Candidate
 from kvpack.fetch.remembered import Memory
-from kvpack.fetch.simple import ACCEPT, Link, links_of
-from kvpack.names import normalize
+from kvpack.fetch.simple import ACCEPT, Link, is_of, links_of, page_url, project_page
 from kvpack.report import Reporter
 from kvpack.tools import process
 from kvpack.tools.http import Http
@@ -61,6 +60,7 @@ class Registries:
         self._config: config.Config | None = None
         self._pypi: pypi.PypiRegistry | None = None
         self._debian: debian.DebianRegistry | None = None
+        self._go: goproxy.GoRegistry | None = None
         self._webs: dict[HttpSettings, Web] = {}
         self._pages: dict[str, tuple[Link, ...] | TryFailed] = {}
         self._page_locks: dict[str, threading.Lock] = {}
@@ -124,6 +124,18 @@ class Registries:
                 )
             return self._debian
 
+    def go(self) -> goproxy.GoRegistry:
+        """Tell where Go modules are.
+
+        :raises ConfigInvalid: if ``kvpack.toml`` or GOPROXY cannot be understood.
+        :raises FetchFailed: if nothing names a proxy.
+        """
+        with self._guard:
+            if self._go is None:
+                table = self.config().registries.go
+                self._go = goproxy.discover(table, environment=self._environment)
+            return self._go
+
     def inputs(self) -> Mirrors | None:
         """Tell where locked files are mirrored, if anywhere.
 
@@ -142,6 +154,8 @@ class Registries:
             settings = self.pypi().settings
         elif registry == "debian":
             settings = self.debian().settings
+        elif registry == "go":
+            self.go()  # so that a machine without one is told before anything is fetched
         with self._guard:
             if settings not in self._webs:
                 self._webs[settings] = self._connect(settings, self._environment)
@@ -183,6 +197,9 @@ class Registries:
         elif wanted.registry == "debian":
             for mirror in self.debian().mirrors:
                 yield Candidate(url=f"{mirror}/{path}")
+        elif wanted.registry == "go":
+            for proxy in self.go().proxies:
+                yield Candidate(url=f"{proxy}/{path}")
         elif wanted.registry == "pypi":
             yield from self._pypi_places(wanted, path)
 
@@ -191,12 +208,12 @@ class Registries:
         for base in registry.files:
             yield Candidate(url=f"{base.rstrip('/')}/{path}")
         for source in registry.find_links:
-            yield from self._listed(_page_url(source), wanted)
+            yield from self._listed(page_url(source), wanted)
         # What one page taught spares the pages of all other projects.
         for base in tuple(self._bases):
             yield Candidate(url=f"{base}/{path}")
         for index in registry.indexes:
-            yield from self._listed(_project_page(index, wanted.project or ""), wanted)
+            yield from self._listed(project_page(index, wanted.project or ""), wanted)
 
     def _listed(self, url: str, wanted: Wanted) -> Iterator[Candidate]:
         """Look ``wanted`` up on one page."""
@@ -267,9 +284,9 @@ class Registries:
                 return ()
 
         for source in registry.declared:
-            found += [link for link in read(_page_url(source)) if _is_of(link.filename, project)]
+            found += [link for link in read(page_url(source)) if is_of(link.filename, project)]
         if registry.primary is not None:
-            found += read(_project_page(registry.primary, project))
+            found += read(project_page(registry.primary, project))
         if not found:
             raise FetchFailed(
                 f"no index lists a file of the project {project}",
@@ -278,20 +295,3 @@ class Registries:
                 faults=faults,
             )
         return tuple(found)
-
-
-def _is_of(filename: str, project: str) -> bool:
-    """Whether a file of a mixed listing belongs to a project (PEP 427, PEP 625)."""
-    wheel = filename.endswith(".whl")
-    named = filename.partition("-")[0] if wheel else filename.rpartition("-")[0]
-    return normalize(named) == project
-
-
-def _page_url(source: str) -> str:
-    """Pip's ``find-links`` may be a path."""
-    return source if "://" in source else Path(source).absolute().as_uri()
-
-
-def _project_page(index: str, project: str) -> str:
-    base = index if "://" in index else Path(index).absolute().as_uri()
-    return f"{base}/{project}/"

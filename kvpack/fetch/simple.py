@@ -5,11 +5,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from packaging.utils import InvalidSdistFilename, parse_sdist_filename
 from packaging.version import Version
 
+from kvpack.names import normalize
 from kvpack.tools.web import Page, TryFailed, inherit_credentials
 
 ACCEPT = (
@@ -106,3 +108,20 @@ def _json_link(page: str, entry: dict[str, object]) -> Link:
         yanked=bool(entry.get("yanked")),
         requires_python=str(requires) if requires else None,
     )
+
+
+def is_of(filename: str, project: str) -> bool:
+    """Whether a file of a mixed listing belongs to a project (PEP 427, PEP 625)."""
+    wheel = filename.endswith(".whl")
+    named = filename.partition("-")[0] if wheel else filename.rpartition("-")[0]
+    return normalize(named) == project
+
+
+def page_url(source: str) -> str:
+    """The page of a ``find-links``, which may be a path."""
+    return source if "://" in source else Path(source).absolute().as_uri()
+
+
+def project_page(index: str, project: str) -> str:
+    """The page of a project on an index, which may be a path."""
+    return f"{page_url(index)}/{project}/"

@@ -7,7 +7,9 @@ verified by apt against Debian's keyring.
 
 import re
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -17,6 +19,7 @@ from kvpack.names import Arch
 from kvpack.report import Reporter
 from kvpack.tools.process import Command, Result, find, run
 
+ALTERNATIVE = " | "
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _LINE = re.compile(
     r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})$"
@@ -32,10 +35,20 @@ class Archive:
     proxy: str | None = None
 
 
-def resolve(
-    archive: Archive, suite: str, arch: Arch, packages: tuple[str, ...], reporter: Reporter
-) -> tuple[LockedDeb, ...]:
-    """The closure of ``packages`` without recommendations, sorted by name.
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """Packages that are asked for."""
+
+    suite: str
+    arch: Arch
+    packages: tuple[str, ...]
+    """Of alternatives (``a | b``), the first one is taken that the suite has."""
+    provided: tuple[str, ...] = ()
+    """Packages that are there already, in the version of the suite; what they need is, too."""
+
+
+def resolve(archive: Archive, wish: Wish, reporter: Reporter) -> tuple[LockedDeb, ...]:
+    """The closure of what is asked for, without recommendations, sorted by name.
 
     :raises ToolFailed: if apt or Debian's keyring is not on this machine.
     :raises ResolutionFailed: if the archive cannot be read or a package does not exist.
@@ -47,23 +60,51 @@ def resolve(
             hint="apt-get install apt debian-archive-keyring, or run kvpack lock on Debian",
         )
     with tempfile.TemporaryDirectory(prefix="kvpack-apt-") as folder:
-        environment = _world(Path(folder), archive, suite, arch)
+        environment = _world(Path(folder), archive, wish)
         update = run(Command(args=["apt-get", "update", "-q"], environment=environment), reporter)
         said = update.output + update.errors
         if update.code != 0 or re.search(r"^(W|E|Err):? ", said, re.MULTILINE):
-            raise _unreachable(suite, update)
-        args = ["apt-get", "install", "--yes", "--print-uris", "-qq", "--", *packages]
-        install = run(
-            Command(
-                args=args,
-                environment=environment,
-                args_shown=[*args[:6], f"<{len(packages)} packages of {suite} {arch.debian}>"],
-            ),
-            reporter,
-        )
+            raise _unreachable(wish.suite, update)
+        cache = partial(_cache, environment, reporter)
+        if wish.provided:
+            stanzas = cache("show", "--no-all-versions", "--", *wish.provided)
+            (Path(folder) / "status").write_text(installed(stanzas), encoding="utf-8")
+        known = {*cache("pkgnames").split()} if ALTERNATIVE in "".join(wish.packages) else ()
+        packages = {chosen(one, known) for one in wish.packages} - {*wish.provided}
+        args = ["apt-get", "install", "--yes", "--print-uris", "-qq", "--", *sorted(packages)]
+        shown = f"<{len(packages)} packages of {wish.suite} {wish.arch.debian}>"
+        command = Command(args=args, environment=environment, args_shown=[*args[:6], shown])
+        install = run(command, reporter)
         if install.code != 0:
-            raise _unknown(suite, install)
-    return parse_uris(install.output)
+            raise _unknown(wish.suite, install)
+    found = parse_uris(install.output)
+    return tuple(deb for deb in found if deb.name not in wish.provided)
+
+
+def _cache(environment: dict[str, str], reporter: Reporter, *args: str) -> str:
+    """What apt-cache says; a name that it does not know is not in it."""
+    return run(Command(args=["apt-cache", *args], environment=environment), reporter).output
+
+
+def chosen(package: str, known: Collection[str]) -> str:
+    """Of alternatives, the first that exists; the first one if none does, for apt to name it."""
+    names = package.split(ALTERNATIVE)
+    return next((name for name in names if name in known), names[0])
+
+
+_KEPT = ("Package", "Version", "Architecture", "Multi-Arch", "Provides")
+
+
+def installed(stanzas: str) -> str:
+    """Packages as a data base of dpkg has them (deb-control(5)), with nothing that they need.
+
+    :param stanzas: as ``apt-cache show`` prints them.
+    """
+    found = []
+    for stanza in filter(None, (text.strip() for text in stanzas.split("\n\n"))):
+        kept = [line for line in stanza.splitlines() if line.split(":")[0] in _KEPT]
+        found.append("\n".join(["Status: install ok installed", *kept]) + "\n")
+    return "\n".join(found)
 
 
 def parse_uris(text: str) -> tuple[LockedDeb, ...]:
@@ -96,12 +137,13 @@ def parse_uris(text: str) -> tuple[LockedDeb, ...]:
     return tuple(sorted(found, key=lambda deb: deb.name))
 
 
-def _world(folder: Path, archive: Archive, suite: str, arch: Arch) -> dict[str, str]:
+def _world(folder: Path, archive: Archive, wish: Wish) -> dict[str, str]:
+    arch = wish.arch
     parts = ("apt.conf.d", "sources.list.d", "preferences.d", "trusted.gpg.d", "auth.conf.d")
     for name in ("lists/partial", "cache/archives/partial", *(f"etc/{part}" for part in parts)):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()
-    source = f"deb [signed-by={KEYRING}] {archive.mirror} {suite} main\n"
+    source = f"deb [signed-by={KEYRING}] {archive.mirror} {wish.suite} main\n"
     (folder / "etc" / "sources.list").write_text(source, encoding="utf-8")
     lines = [
         f'Dir::State "{folder}";',

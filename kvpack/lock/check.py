@@ -7,16 +7,16 @@ from kvpack.errors import Fault, LockDrift, LockMissing
 from kvpack.lock.expect import (
     expected_closures,
     identity,
-    include_for,
     incomplete,
     is_complete,
     pending_patch,
     pending_source,
     reading_difference,
     source_difference,
-    used_roots,
 )
+from kvpack.lock.gomodules import environment_of, modules_of, pending_files
 from kvpack.lock.model import Inputs, Lock, LockedWheel, TorchBuild
+from kvpack.lock.roots import root_faults
 from kvpack.lock.source import (
     AnyPatch,
     LockedPatch,
@@ -36,7 +36,7 @@ def drift(
         *_sources(recipe, lock, place),
         *_patches(recipe, lock, place, patch_digest),
         *_closures(recipe, roots, lock, place),
-        *_roots(recipe, roots, lock, place),
+        *root_faults(recipe, roots, lock, place),
         *toolkit_faults(recipe, roots, lock, place),
         *_incomplete(recipe, roots, lock, place),
     ]
@@ -124,23 +124,6 @@ def _closures(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[
         yield Fault(place=f"{place}: closure", message=message)
 
 
-def _roots(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[Fault]:
-    locked = {(root.id, root.arch): root for root in lock.root}
-    for kind, arch in used_roots(recipe, roots):
-        found = locked.pop((kind.id, arch), None)
-        if found is None:
-            yield Fault(place=f"{place}: root", message=f"{kind.id} {arch} is not locked")
-        elif kind.family == "debian" and found.include != include_for(recipe, roots, kind):
-            before, after = set(found.include), set(include_for(recipe, roots, kind))
-            yield Fault(
-                place=f"{place}: root",
-                message=f"{kind.id} {arch}: packages changed "
-                f"(locked {sorted(before - after)}, now {sorted(after - before)})",
-            )
-    for root_id, arch in locked:
-        yield Fault(place=f"{place}: root", message=f"{root_id} {arch} is no longer used")
-
-
 def _incomplete(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterator[Fault]:
     now = incomplete(recipe, roots, lock.source, lock.patches, lock.toolkit)
     if lock.incomplete != now:
@@ -178,6 +161,9 @@ class Slicer:
 
     def complete(self, target: Target) -> bool:
         """Whether the lock could hold all that a target needs; its source may be pending."""
+        source = self._sources.get(target.version)
+        if source and self.recipe.go_of(target) and pending_files(source):
+            return False
         return is_complete(self._lock, target.accelerator, target.root)
 
     def inputs(self, target: Target) -> Inputs:
@@ -231,6 +217,7 @@ class Slicer:
             target=target,
             source=source,
             patches=self._patches(target),
+            modules=modules_of(self.recipe, source, target),
             **self._environments(target),
             host=self._closure(target, *self._host),
             root=root,
@@ -251,7 +238,8 @@ class Slicer:
         """What each build of a target's wheel has as its environment."""
         place = (target.version, target.python, target.root, target.arch)
         if not target.torch:
-            return {"build": self._closure(target, "build", *place, None, None)}
+            own = environment_of(self.recipe, target)
+            return {"build": self._closure(target, "build", *place, own, None)}
         first, *more = (
             TorchBuild(
                 minor=minor,

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from kvpack.lock.gofile import LockedGoFile
 from kvpack.lock.model import Lock
 from kvpack.lock.source import AnySource, LockedGit, LockedPatch, PendingArchive, PendingGit
 
@@ -11,8 +12,8 @@ class Change:
     """One input that is not the same."""
 
     kind: str
-    """``source``, ``subproject``, ``epoch``, ``patch``, ``wheel``, ``deb``, ``image``, ``toolkit``,
-    ``closure``."""
+    """``source``, ``subproject``, ``go-module``, ``epoch``, ``patch``, ``wheel``, ``deb``,
+    ``image``, ``toolkit``, ``closure``."""
     name: str
     before: str
     """What it was; empty if it is new."""
@@ -44,7 +45,7 @@ def _facts(lock: Lock | None) -> dict[tuple[str, str], str]:
     """Every input with a text that is equal only if the input is."""
     if lock is None:
         return {}
-    found = _of_toolkits(lock) | _of_wraps(lock)
+    found = _of_toolkits(lock) | _of_wraps(lock) | _of_modules(lock)
     for source in lock.source:
         found["source", source.version] = _of_source(source)
         if not isinstance(source, PendingGit | PendingArchive):
@@ -80,6 +81,17 @@ def _of_wraps(lock: Lock) -> dict[tuple[str, str], str]:
         for source in lock.source
         if not isinstance(source, PendingGit | PendingArchive)
         for wrap in source.wrap
+    }
+
+
+def _of_modules(lock: Lock) -> dict[tuple[str, str], str]:
+    return {
+        ("go-module", f"{source.version} {one.module}@{one.version} {one.file}"): (
+            one.sha256[:12] if isinstance(one, LockedGoFile) else "(not fetched)"
+        )
+        for source in lock.source
+        if not isinstance(source, PendingGit | PendingArchive)
+        for one in source.module
     }
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable
 
+from kvpack.lock.gomodules import environments, folders_for, pending_modules
 from kvpack.lock.model import Closure, Lock, LockedImage
+from kvpack.lock.roots import picked_roots, root_pythons, supplies, used_roots
 from kvpack.lock.source import (
     AnyPatch,
     AnySource,
@@ -15,7 +17,7 @@ from kvpack.lock.source import (
     PendingPatch,
 )
 from kvpack.lock.toolkit import missing
-from kvpack.names import Arch
+from kvpack.names import Accelerator, Arch
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import RootKind, Roots
 from kvpack.recipe.source import ArchiveSource, GitSource, SdistSource, Source
@@ -39,12 +41,14 @@ def incomplete(
     unlocked = missing(recipe, roots, toolkits)
     unread = (pending_source(recipe.name, source) for source in sources)
     undone = (pending_patch(patch) for patch in patches)
+    unfetched = (pending_modules(recipe.name, source) for source in sources)
     bare = (
-        f"root {kind.id}: nothing locks the system packages that build.debian names for an image"
-        for kind in _picked_roots(recipe, roots)
+        f"root {kind.id}: no suite of Debian's mirrors is as old as its glibc ({kind.glibc}), so "
+        "nothing locks what build.debian names"
+        for kind in picked_roots(recipe, roots)
         if not supplies(recipe, kind)
     )
-    return (*unlocked, *bare, *filter(None, unread), *filter(None, undone))
+    return (*unlocked, *bare, *filter(None, (*unread, *unfetched, *undone)))
 
 
 def pending_source(recipe: str, source: AnySource) -> str:
@@ -99,6 +103,8 @@ def reading_difference(locked: AnySource, recipe: Recipe) -> str:
         return f"{locked.package or '.'}/pyproject.toml was read, build.package is {package or '.'}"
     if locked.wraps != wraps:
         return f"the subprojects {list(locked.wraps)} are locked, build.wraps is {list(wraps)}"
+    if locked.go != (folders := folders_for(recipe, locked.version)):
+        return f"Go modules of {list(locked.go)} are locked, build.go asks for {list(folders)}"
     return ""
 
 
@@ -112,43 +118,6 @@ def pending_patch(patch: AnyPatch) -> str:
     if isinstance(patch, PendingPatch):
         return f"patch {patch.id}: commit known, change not fetched (upstream unreachable)"
     return ""
-
-
-def supplies(recipe: Recipe, kind: RootKind) -> bool:
-    """Whether a root can hold the system packages that the recipe needs."""
-    return kind.family == "debian" or not recipe.build.debian
-
-
-def _picked_roots(recipe: Recipe, roots: Roots) -> list[RootKind]:
-    picked = {
-        kind.id: kind
-        for python in recipe.targets.python or ("",)
-        for glibc in recipe.targets.glibc
-        if (kind := roots.pick(recipe.build.roots, python, glibc))
-    }
-    return [picked[name] for name in sorted(picked)]
-
-
-def used_roots(recipe: Recipe, roots: Roots) -> list[tuple[RootKind, Arch]]:
-    """The roots that some target of the recipe is built in, per architecture."""
-    found = [kind for kind in _picked_roots(recipe, roots) if supplies(recipe, kind)]
-    return [(kind, arch) for kind in found for arch in recipe.targets.arch]
-
-
-def root_pythons(recipe: Recipe, kind: RootKind) -> list[str]:
-    """The Pythons of a root that the recipe offers."""
-    return [python for python in kind.python if python in recipe.targets.python]
-
-
-def include_for(recipe: Recipe, roots: Roots, kind: RootKind) -> tuple[str, ...]:
-    """The Debian packages to ask for: the base, the Pythons, the recipe's own."""
-    pythons = [
-        name.replace("X.Y", python)
-        for python in root_pythons(recipe, kind)
-        for name in roots.debian.python_packages
-    ]
-    own = recipe.build.debian
-    return tuple(sorted({*roots.debian.packages, *kind.packages, *pythons, *own}))
 
 
 def build_requires(recipe: Recipe, roots: Roots, source: CompleteSource) -> tuple[str, ...]:
@@ -186,23 +155,28 @@ def source_closures(
     """
     if isinstance(source, PendingGit | PendingArchive):
         return []
-    wanted = [("build", build_requires(recipe, roots, source))]
+    requires = build_requires(recipe, roots, source)
+    wanted: list[tuple[str, Accelerator | None, tuple[str, ...]]] = [
+        ("build", accelerator, tuple(sorted({*requires, *more})))
+        for accelerator, more in environments(recipe, source.version)
+    ]
     if recipe.audit.imports or recipe.audit.run:
-        wanted.append(("import", source.run_requires))
+        wanted.append(("import", None, source.run_requires))
     return [
         Closure.model_validate(
             {
                 "use": use,
-                "requires": requires,
+                "requires": needed,
                 "version": source.version,
                 "python": python,
                 "root": root,
                 "arch": arch,
+                "accelerator": accelerator,
                 "files": (),
             }
         )
         for root, arch, python in cells or _cells(recipe, roots)
-        for use, requires in wanted
+        for use, accelerator, needed in wanted
     ]
 
 
@@ -214,7 +188,9 @@ def torch_closures(recipe: Recipe, roots: Roots, source: AnySource) -> list[Clos
     return [
         Closure(
             use="build",
-            requires=tuple(sorted({*requires, torch_requirement(minor)})),
+            requires=tuple(
+                sorted({*requires, *_go(recipe, source, accelerator), torch_requirement(minor)})
+            ),
             version=source.version,
             python=python,
             root=kind.id,
@@ -228,6 +204,12 @@ def torch_closures(recipe: Recipe, roots: Roots, source: AnySource) -> list[Clos
         for accelerator, minors in recipe.targets.torch.items()
         for minor in ascending(minors)
     ]
+
+
+def _go(recipe: Recipe, source: CompleteSource, accelerator: Accelerator) -> tuple[str, ...]:
+    """The toolchain of Go, where a build with torch takes one."""
+    go = recipe.go_for(source.version, accelerator, torch=True)
+    return (go.toolchain,) if go else ()
 
 
 def host_closure(roots: Roots) -> Closure:

@@ -21,7 +21,7 @@ HEADER = """\
 # Written by "kvpack lock {recipe}". Review it like code; do not edit it: the digest tells.
 # It names registries and places in them; their hosts come from the machine that fetches.
 """
-_ROW_TABLES = ("packages", "wheels", "patches", "submodule", "wrap", "layers")
+_ROW_TABLES = ("packages", "wheels", "patches", "submodule", "wrap", "module", "layers")
 """Lists of tables that are written one row a line, so that a diff shows one input a line."""
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from kvpack.base import Name, PythonVersion, Sha256, Text, Value
+from kvpack.lock.gofile import LockedGoFile
 from kvpack.lock.source import AnyPatch, AnySource, BuildSource, FileName, LockedPatch, Place
 from kvpack.names import Accelerator, Arch
 from kvpack.recipe.model import Target
@@ -48,7 +49,7 @@ class Closure(Value):
     root: Text | None = None
     arch: Arch | None = None
     accelerator: Accelerator | None = None
-    """Of a toolkit, and of an environment with torch."""
+    """Of a toolkit, and of an environment that holds torch, or Go where others hold none."""
     torch: TorchMinor | None = None
     """The minor version of torch that a build environment holds."""
     files: tuple[FileName, ...]
@@ -82,6 +83,13 @@ class LockedRoot(Value):
     packages: tuple[LockedDeb, ...] = ()
     image: Text | None = None
     """``registry/name@sha256:digest`` of a PyPA image."""
+    suite: Name | None = None
+    """Debian's suite of packages that lie beside an image; that of a generated root is its id's."""
+
+    @property
+    def distribution(self) -> str:
+        """The suite that its packages are of."""
+        return self.suite or self.id.removeprefix("debian-")
 
 
 class LockedLayer(Value):
@@ -147,6 +155,8 @@ class Inputs(Value):
     target: Target
     source: BuildSource
     patches: tuple[LockedPatch, ...]
+    modules: tuple[LockedGoFile, ...] = ()
+    """Go modules, where the target takes them."""
     build: tuple[LockedWheel, ...] = ()
     """The build environment; of a target with extensions of torch, that of the first minor."""
     torch: tuple[TorchBuild, ...] = ()

@@ -5,16 +5,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kvpack.errors import FetchFailed, ResolutionFailed
+from kvpack.lock.apt import Wish
 from kvpack.lock.expect import (
     host_closure,
     identity,
-    include_for,
     incomplete,
     root_closures,
     source_closures,
     toolkit_closures,
     torch_closures,
-    used_roots,
 )
 from kvpack.lock.file import seal
 from kvpack.lock.model import (
@@ -25,6 +24,7 @@ from kvpack.lock.model import (
     LockedRoot,
     LockedWheel,
 )
+from kvpack.lock.roots import include_for, suite_beside, used_roots
 from kvpack.lock.source import AnySource
 from kvpack.lock.sources import SourcePinning, SourceRemote
 from kvpack.lock.toolkit import FoundImage, movable, pinned
@@ -40,9 +40,7 @@ class Remote(SourceRemote, Protocol):
     """The world outside, as locking sees it."""
 
     def wheels(self, question: Question) -> tuple[LockedWheel, ...]: ...
-    def debian(
-        self, suite: str, arch: Arch, packages: tuple[str, ...]
-    ) -> tuple[LockedDeb, ...]: ...
+    def debian(self, wish: Wish) -> tuple[LockedDeb, ...]: ...
     def pypa_image(self, host: tuple[LockedWheel, ...], image: str, arch: Arch) -> str: ...
 
     def tagged_image(self, image: str, arch: Arch) -> FoundImage:
@@ -158,19 +156,22 @@ def _check_upgrade(upgrade: str, old: Lock, images: set[str]) -> None:
 
 
 def _root(state: _Pinning, kind: RootKind, arch: Arch, host: tuple[LockedWheel, ...]) -> LockedRoot:
-    include = include_for(state.recipe, state.roots, kind) if kind.family == "debian" else ()
+    include = include_for(state.recipe, state.roots, kind)
     for wanted in root_closures(state.recipe, state.roots, kind, arch):
         environment = Environment(python=str(wanted.python), glibc=kind.glibc, arch=arch)
         state.closure(wanted, environment)
-    if kind.family != "debian":
-        image = state.remote.pypa_image(host, str(kind.image), arch)
-        return LockedRoot(id=kind.id, arch=arch, image=image)
-    for root in state.old.root if state.old else ():
-        same = (root.id, root.arch, root.include) == (kind.id, arch, include)
-        if same and state.upgrade != kind.id:
-            return root
-    packages = state.remote.debian(str(kind.suite), arch, include)
-    return LockedRoot(id=kind.id, arch=arch, include=include, packages=packages)
+    beside = kind.family != "debian"
+    image = state.remote.pypa_image(host, str(kind.image), arch) if beside else None
+    suite = suite_beside(kind, include)
+    bare = LockedRoot(id=kind.id, arch=arch, include=include, image=image, suite=suite)
+    for root in state.old.root if state.old and state.upgrade != kind.id else ():
+        if root.model_copy(update={"packages": (), "image": image}) == bare:
+            return bare.model_copy(update={"packages": root.packages})
+    if not include:
+        return bare
+    provided = state.roots.image.provided if beside else ()
+    wish = Wish(suite=str(kind.suite), arch=arch, packages=include, provided=provided)
+    return bare.model_copy(update={"packages": state.remote.debian(wish)})
 
 
 def _closures(state: _Pinning, source: AnySource) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
 
 from kvpack.base import Name, Sha256, Text, Value
+from kvpack.lock.gofile import AnyGoFile
 from kvpack.recipe.model import EPOCH_MAX, EPOCH_MIN
 from kvpack.recipe.source import Commit, GitUrl, Ref, WebUrl
 from kvpack.recipe.versions import WheelVersion
@@ -63,6 +64,10 @@ class LockedSource(Value):
     wraps: tuple[Text, ...] = ()
     """The subprojects that were asked for: ``build.wraps``."""
     wrap: tuple[LockedWrap, ...] = ()
+    go: tuple[Text, ...] = ()
+    """The folders whose go.sum was read: ``build.go.modules``, where a build takes them."""
+    module: tuple[AnyGoFile, ...] = ()
+    """What those go.sum files name."""
 
 
 class LockedSubmodule(Value):
@@ -99,6 +104,8 @@ class LockedGit(Value):
     run_requires: tuple[Text, ...] = ()
     wraps: tuple[Text, ...] = ()
     wrap: tuple[LockedWrap, ...] = ()
+    go: tuple[Text, ...] = ()
+    module: tuple[AnyGoFile, ...] = ()
     submodule: tuple[LockedSubmodule, ...] = ()
 
     @property
@@ -146,6 +153,8 @@ class LockedArchive(Value):
     run_requires: tuple[Text, ...] = ()
     wraps: tuple[Text, ...] = ()
     wrap: tuple[LockedWrap, ...] = ()
+    go: tuple[Text, ...] = ()
+    module: tuple[AnyGoFile, ...] = ()
 
 
 class PendingArchive(Value):

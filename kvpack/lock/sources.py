@@ -4,12 +4,14 @@ A source that cannot be reached does not stop a lock: what is known of it is kep
 as missing, and nothing can be built from it until a later lock has read it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kvpack.errors import FetchFailed, KvpackError, ResolutionFailed, SourceUnreachable
 from kvpack.lock.expect import reading_difference, source_difference
+from kvpack.lock.gofile import AnyGoFile, LockedGoFile, PendingGoFile
+from kvpack.lock.gomodules import files_of, folders_for, kept, pending_files, read_go_sums
 from kvpack.lock.model import Lock
 from kvpack.lock.sdist import GitTree, Sdist, read_build_system, read_run_requires
 from kvpack.lock.source import (
@@ -56,6 +58,19 @@ class SourceRemote(Protocol):
         """:raises FetchFailed: if no place has the bytes."""
         ...
 
+    def members(self, found: Sdist, places: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Files of a source that was found, by their places in it; ``None``: it has none there."""
+        ...
+
+    def go_files(self, label: str, wanted: Sequence[PendingGoFile]) -> tuple[LockedGoFile, ...]:
+        """Fetch files of Go modules, which are what go.sum says.
+
+        :raises FetchFailed: if no registry answers.
+        :raises ResolutionFailed: if registries answer that they do not have them.
+        :raises DigestMismatch: if they have others.
+        """
+        ...
+
 
 @dataclass
 class SourcePinning:
@@ -71,10 +86,14 @@ class SourcePinning:
     """Repositories that did not answer: they are asked once."""
 
     def source(self, version: str) -> AnySource:
-        """Pin the source of one version, or keep what was locked.
+        """Pin the source of one version and its Go modules, or keep what was locked.
 
         :raises SourceUnreachable: if it is to move and cannot: what was locked is not given up.
+        :raises FetchFailed: if Go modules are to move and cannot.
         """
+        return self._with_modules(version, self._pinned(version))
+
+    def _pinned(self, version: str) -> AnySource:
         release = self.recipe.versions[version]
         old = self._old(version, release)
         if old is not None and not isinstance(old, PendingGit | PendingArchive):
@@ -92,7 +111,7 @@ class SourcePinning:
                     project=project,
                     file=found.file,
                     path=found.path,
-                    **self._content(found, release),
+                    **self._content(found, version),
                 )
             case ArchiveSource() as source:
                 return self._archive(label, version, source, old)
@@ -143,7 +162,7 @@ class SourcePinning:
             version=version,
             archive=source.archive,
             file=source.file,
-            **self._content(found, self.recipe.versions[version]),
+            **self._content(found, version),
         )
 
     def _git(
@@ -171,7 +190,6 @@ class SourcePinning:
         )
 
     def _locked_git(self, version: str, source: GitSource, tree: GitTree) -> LockedGit:
-        release = self.recipe.versions[version]
         return LockedGit(
             version=version,
             git=source.git,
@@ -180,7 +198,7 @@ class SourcePinning:
             submodules=source.submodules,
             tree=tree.tree,
             submodule=tree.submodules,
-            **self._content(tree.content, release),
+            **self._content(tree.content, version),
         )
 
     def _tagged(self, label: str, source: GitSource) -> str:
@@ -211,11 +229,43 @@ class SourcePinning:
         hint = [error.hint] if error.hint else []
         self.reporter.warn("\n  ".join([error.what, *places, *hint]))
 
-    def _content(self, found: Sdist, release: Release) -> dict[str, Any]:
+    def _with_modules(self, version: str, source: AnySource) -> AnySource:
+        missing = pending_files(source)
+        if not missing or isinstance(source, PendingGit | PendingArchive):
+            return source
+        try:
+            found = self.remote.go_files(f"{self.recipe.name} {version}", missing)
+        except FetchFailed as error:
+            known = self._known_modules(version)
+            if known and not any(isinstance(one, PendingGoFile) for one in known):
+                raise
+            self._told(error)
+            return source
+        return source.model_copy(update={"module": kept(source.module, found)})
+
+    def _known_modules(self, version: str) -> tuple[AnyGoFile, ...]:
+        """What the lock that is there names, of whatever source."""
+        for source in self.old.source if self.old else ():
+            if source.version == version and not isinstance(source, PendingGit | PendingArchive):
+                return source.module
+        return ()
+
+    def _modules(
+        self, found: Sdist, version: str, folders: tuple[str, ...]
+    ) -> tuple[AnyGoFile, ...]:
+        if not folders:
+            return ()
+        places = [place for folder in folders for place in files_of(folder)]
+        wanted = read_go_sums(found.file, folders, self.remote.members(found, places))
+        return kept(wanted, self._known_modules(version))
+
+    def _content(self, found: Sdist, version: str) -> dict[str, Any]:
         """What every source that was read has.
 
-        :raises ResolutionFailed: if the folder that is to be built is not there, or a subproject.
+        :raises ResolutionFailed: if the folder that is to be built is not there, a subproject, or
+            a go.sum.
         """
+        release, folders = self.recipe.versions[version], folders_for(self.recipe, version)
         package, wraps = self.recipe.build.read_package, self.recipe.build.wraps
         if package is not None and found.pyproject is None:
             raise ResolutionFailed(
@@ -238,4 +288,6 @@ class SourcePinning:
             "run_requires": read_run_requires(found),
             "wraps": wraps,
             "wrap": wrap,
+            "go": folders,
+            "module": self._modules(found, version, folders),
         }

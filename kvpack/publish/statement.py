@@ -20,7 +20,7 @@ PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:kvpack:build:wheel:1"
 UNNAMED = "urn:kvpack:builder:unnamed"
 """The builder's id where nobody configured one: it promises nothing."""
-_INTERNAL = ("schema", "kvpack", "root-data")
+_INTERNAL = ("schema", "kvpack", "root-data", "beside-data")
 """Parts of an action that kvpack sets, not the recipe."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -110,9 +110,12 @@ def dependencies(action: Action) -> list[Descriptor]:
     found += [one for one in more if one not in found]
     wraps = lock.pop("wraps", {}).items()
     found += [_descriptor("subproject", file, None, sha256) for file, sha256 in wraps]
+    modules = lock.pop("go-modules", {}).items()
+    found += [_descriptor("go-module", place, None, sha256) for place, sha256 in modules]
     root = dict(lock.pop("root", {}))
     found += [_wheel("root-tool", *pair) for pair in root.pop("tools", {}).items()]
-    found += [_deb(text, str(root.get("id"))) for text in root.pop("packages", ())]
+    suite = str(root.pop("suite", None) or root.get("id")).removeprefix("debian-")
+    found += [_deb(text, suite) for text in root.pop("packages", ())]
     toolkit = lock.pop("toolkit-image", {}).get("image")
     for role, image in (("builder-root", root.pop("image", None)), ("toolkit", toolkit)):
         found += [_image(role, image)] if image else []
@@ -150,9 +153,8 @@ def _wheel(role: str, file: str, sha256: str) -> Descriptor:
     return _descriptor(role, file, uri, sha256)
 
 
-def _deb(text: str, root: str) -> Descriptor:
+def _deb(text: str, distribution: str) -> Descriptor:
     name, version, sha256 = text.split(" ")
-    distribution = root.removeprefix("debian-")
     uri = f"pkg:deb/debian/{quote(name)}@{quote(version)}?distro={quote(distribution)}"
     return _descriptor("builder-root", f"{name} {version}", uri, sha256)
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from kvpack.base import DebianPackage, Name, Text, Value
 from kvpack.names import Accelerator
+from kvpack.recipe.golang import Go
 from kvpack.recipe.library import LibraryUse
 from kvpack.recipe.steps import AnyStep, Folder, Refusal, RootNames
 from kvpack.recipe.toolkitimage import ToolkitImage
@@ -53,6 +54,8 @@ class Build(Value):
     wraps: tuple[Text, ...] = ()
     """Subprojects (names or globs of ``subprojects/*.wrap``) that meson would download: their
     archives are locked, and meson finds them in its cache."""
+    go: Go | None = None
+    """Go modules that are locked, and the Go that compiles them."""
     torch_adds: tuple[Text, ...] = ()
     """Members of the wheel (globs) that are made for one minor version of torch each: where a
     target has several, the wheel is built once for each, and these of all builds are kept."""

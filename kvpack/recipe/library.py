@@ -15,8 +15,9 @@ from kvpack.names import PREFIX_PATTERN
 from kvpack.recipe.steps import Limited
 from kvpack.recipe.versions import WheelVersion
 
-TAKEN = ("clang", "kvpack", "python", "rh")
-"""Folders of ``/opt`` that builder roots have: Pythons, tools, the compilers of PyPA's images."""
+TAKEN = ("clang", "debian", "kvpack", "python", "rh")
+"""Folders of ``/opt`` that builder roots have: Pythons, tools, the compilers of PyPA's images,
+Debian packages beside an image."""
 
 
 def _free(prefix: str) -> str:
@@ -56,6 +57,7 @@ OF_WHEELS = {
     "": ("audit", "identity", "prove", "host", "runtime", "requirements"),
     "build.": (
         *("requires", "config_settings", "repaired", "package", "generated", "rename", "pure"),
+        "go",
     ),
 }
 """Keys that say something of a wheel alone, by their table."""

@@ -12,6 +12,7 @@ from kvpack.errors import CatalogueError, Fault, RecipeInvalid
 from kvpack.names import did_you_mean
 from kvpack.recipe.catalogue import Catalogue
 from kvpack.recipe.extensions import torch_faults
+from kvpack.recipe.gofaults import go_faults
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import Roots, load_roots
 from kvpack.recipe.toolkits import toolkit_faults
@@ -82,6 +83,7 @@ def _context_faults(recipe: Recipe, catalogue: Catalogue, place: str) -> Iterato
     yield from _target_faults(recipe, roots, place)
     yield from toolkit_faults(recipe, roots.toolkits, place)
     yield from torch_faults(recipe, place)
+    yield from go_faults(recipe, place)
     yield from _patch_faults(recipe, catalogue, place)
     yield from _library_faults(recipe, catalogue, place)
     for index, text in enumerate(recipe.build.requires):

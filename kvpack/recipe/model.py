@@ -7,6 +7,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_serializer, mod
 from kvpack.base import Glibc, Name, PythonVersion, Text, Value
 from kvpack.names import Accelerator, Arch, platform_tag, python_tag
 from kvpack.recipe.build import Audit, Build
+from kvpack.recipe.golang import Go
 from kvpack.recipe.host import HostStack, RequirementGroup, Runtime
 from kvpack.recipe.library import Library, library_fault
 from kvpack.recipe.option import Option
@@ -178,6 +179,15 @@ class Recipe(Value):
     def options_of(self, target: "Target") -> dict[str, tuple[Option, str]]:
         """The options of a target."""
         return self.options_for(target.version, target.accelerator, torch=bool(target.torch))
+
+    def go_for(self, version: str, accelerator: Accelerator, *, torch: bool = False) -> Go | None:
+        """``build.go``, where a build takes it; parameters as of ``options_for``."""
+        go = self.build.go
+        return go if go and go.needed(version, accelerator, self.options, torch=torch) else None
+
+    def go_of(self, target: "Target") -> Go | None:
+        """``build.go``, if a target takes it."""
+        return self.go_for(target.version, target.accelerator, torch=bool(target.torch))
 
     def git_for(self, patch: Patch) -> GitSource | None:
         """The repository that holds a patch's commit: that of the first version it is for."""

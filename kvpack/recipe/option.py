@@ -50,14 +50,18 @@ class Option(Value):
         """Every value that some target gives it, as the recipe writes it."""
         return [str(value) for value in self._values]
 
+    def raw_for(self, accelerator: Accelerator, *, torch: bool = False) -> bool | str:
+        """The value as the recipe writes it; parameters as of ``value_for``."""
+        if torch and self.with_torch is not None:
+            return self.with_torch
+        return self.per_accelerator.get(accelerator, self.default)
+
     def value_for(self, accelerator: Accelerator, *, torch: bool = False) -> str:
         """The text that the build system gets.
 
         :param torch: whether the wheel is built with extensions of torch.
         """
-        value = self.per_accelerator.get(accelerator, self.default)
-        if torch and self.with_torch is not None:
-            value = self.with_torch
+        value = self.raw_for(accelerator, torch=torch)
         if isinstance(value, bool):
             words = ("ON", "OFF")
             if self.meson or self.configure:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from kvpack.names import Accelerator
+from kvpack.recipe.golang import Go
 from kvpack.recipe.hostpage import on_hosts
 from kvpack.recipe.library import LibraryUse
 from kvpack.recipe.markdown import code, codes, plain, table, url
@@ -238,6 +239,7 @@ def _around(recipe: Recipe, toolkits: Toolkits) -> Iterator[str]:
         ("Debian packages in its builder root", codes(build.debian)),
         *((f"toolkit for {accelerator}", _image(image)) for accelerator, image in images.items()),
         ("build requirements beside the source's own", codes(build.requires)),
+        ("folders whose Go modules are locked", _go(build.go) if build.go else ""),
         ("native libraries it is built with", ", ".join(_library(one) for one in build.libraries)),
         ("libraries that the host supplies", codes(audit.host_libraries)),
         ("must import", codes(audit.imports)),
@@ -249,6 +251,10 @@ def _around(recipe: Recipe, toolkits: Toolkits) -> Iterator[str]:
 def _image(image: ToolkitImage) -> str:
     where = f"for {', '.join(image.arch)} on glibc {image.glibc} or newer"
     return f"{code(image.folder)} of {code(image.image)}, {where}"
+
+
+def _go(go: Go) -> str:
+    return f"{codes(go.modules)}, for {code(go.toolchain)} {plain(go.where)}".rstrip()
 
 
 def _library(use: LibraryUse) -> str:

@@ -2,11 +2,11 @@
 
 import tomllib
 from importlib.resources import files
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kvpack.base import Glibc, Name, PythonVersion, Text, Value
+from kvpack.base import DebianPackage, Glibc, Name, PythonVersion, Text, Value
 from kvpack.names import version_key
 from kvpack.recipe.toolkits import Toolkits
 
@@ -22,7 +22,13 @@ class RootKind(Value):
     packages: tuple[Text, ...] = ()
     """Packages that this suite needs beside those of every Debian root."""
     suite: Name | None = None
+    """Debian's suite that its packages are of: those it is made of, or that lie beside an image."""
     image: Text | None = None
+
+    @property
+    def takes_packages(self) -> bool:
+        """Whether a lock can name system packages for it."""
+        return self.suite is not None
 
 
 class DebianBase(Value):
@@ -30,6 +36,16 @@ class DebianBase(Value):
     python_packages: tuple[Text, ...]
     exclude: tuple[Text, ...]
     links: dict[str, str]
+
+
+class ImageBase(Value):
+    """How Debian packages lie beside an image."""
+
+    prefix: Annotated[str, Field(pattern=r"^/opt/[a-z0-9-]+$")]
+    relocated: tuple[Text, ...]
+    """Files whose paths are those of the packages' own root; globs over names."""
+    provided: tuple[DebianPackage, ...]
+    """Packages that the image has in its own form: neither they nor what they need is laid."""
 
 
 class Tools(Value):
@@ -47,6 +63,7 @@ class Roots(Value):
     roots_schema: Literal[1] = Field(alias="schema")
     root: tuple[RootKind, ...]
     debian: DebianBase
+    image: ImageBase
     tools: Tools
     toolkits: Toolkits = Toolkits()
 

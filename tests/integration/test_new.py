@@ -21,7 +21,8 @@ def test_every_package_of_the_table_exists(suite: str, arch: Arch, tmp_path: Pat
     packages = {name for one in load_hints().libraries for name in one.debian}
     registry = Registries(tmp_path, reporter=Silent()).debian()
     archive = apt.Archive(mirror=registry.mirrors[0], proxy=registry.settings.proxy)
-    found = apt.resolve(archive, suite, arch, tuple(sorted(packages)), Silent())
+    wish = apt.Wish(suite=suite, arch=arch, packages=tuple(sorted(packages)))
+    found = apt.resolve(archive, wish, Silent())
     assert packages - {deb.name for deb in found} == set()
 
 

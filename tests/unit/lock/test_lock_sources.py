@@ -240,14 +240,14 @@ def test_a_folder_that_is_not_in_the_source_is_told() -> None:
 
 
 def test_a_root_that_cannot_hold_the_packages_is_said_and_not_locked() -> None:
-    """3.13 at floor 2.36 is only in an image, and nothing puts cmake into one."""
+    """3.13 at floor 2.28 is only in an image that is older than every suite."""
     recipe = recipe_with(
-        GIT, ('debian = ["cmake"]', 'debian = ["cmake"]\nroot = ["debian", "pypa"]')
+        GIT, ('debian = ["cmake"]', 'debian = ["cmake"]\nroot = ["debian", "pypa-manylinux_2_28"]')
     )
     lock = lock_of(recipe, reached())
     reason = (
-        "root pypa-manylinux_2_34: nothing locks the system packages that build.debian names for "
-        "an image"
+        "root pypa-manylinux_2_28: no suite of Debian's mirrors is as old as its glibc (2.28), so "
+        "nothing locks what build.debian names"
     )
     assert reason in lock.incomplete
     assert {root.id for root in lock.root} == {"debian-bookworm", "debian-trixie"}
@@ -257,3 +257,39 @@ def test_a_root_that_cannot_hold_the_packages_is_said_and_not_locked() -> None:
         Slicer(recipe, lock).inputs(image)
     assert caught.value.cause == reason
     Slicer(recipe, lock).inputs(target(recipe))
+
+
+BESIDE = ('debian = ["cmake"]', 'debian = ["cmake", "libx-dev"]\nroot = ["debian", "pypa"]')
+
+
+def test_packages_beside_an_image_are_locked_with_their_suite() -> None:
+    """3.13 at floor 2.36 is only in an image."""
+    recipe, outside = recipe_with(GIT, BESIDE), reached()
+    lock = lock_of(recipe, outside)
+    image = next(one for one in lock.root if one.image)
+    assert (image.id, image.suite) == ("pypa-manylinux_2_34", "bullseye")
+    assert image.include == ("cmake", "libx-dev")
+    assert [deb.name for deb in image.packages] == ["libx-dev"]  # the image has the others itself
+    assert lock.incomplete == ()
+    assert messages(recipe, lock) == []
+    assert "debian bullseye x86_64" in outside.asked
+    again = reached()
+    assert lock_of(recipe, again, old=lock) == lock
+    assert not [one for one in again.asked if one.startswith("debian")]
+    told = next(one for one in matrix(recipe, ROOTS, "1.0") if one.root == image.id)
+    assert Slicer(recipe, lock).inputs(told).root in lock.root
+
+
+@pytest.mark.parametrize(
+    ("update", "told"),
+    [
+        ({"suite": "buster"}, "packages of buster are locked, not bullseye"),
+        ({"include": ("git",)}, "packages changed (locked ['git'], now ['cmake', 'libx-dev'])"),
+    ],
+)
+def test_other_packages_beside_an_image_are_drift(update: dict[str, object], told: str) -> None:
+    recipe = recipe_with(GIT, BESIDE)
+    lock = lock_of(recipe, reached())
+    roots = tuple(r.model_copy(update=update) if r.image else r for r in lock.root)
+    found = messages(recipe, lock.model_copy(update={"root": roots}))
+    assert found == [f"pypa-manylinux_2_34 {arch}: {told}" for arch in ("x86_64", "aarch64")]

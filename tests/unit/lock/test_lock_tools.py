@@ -2,6 +2,7 @@
 
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,10 @@ PLACE = f"packages/0f/b3/{HASH}/x-1.0.tar.gz"
 )  # fmt: skip
 def test_the_place_in_a_url(url: str, place: str | None) -> None:
     assert place_of(url) == place
+
+
+def wish(*packages: str) -> apt.Wish:
+    return apt.Wish(suite="bookworm", arch=Arch.X86_64, packages=packages)
 
 
 def arguments(environment: Environment, upgrade: str | None = None) -> list[str]:
@@ -210,7 +215,7 @@ def test_names_of_packages_are_nothing_else_to_apt(
     monkeypatch.setattr(apt, "find", lambda name: name)
     monkeypatch.setattr(apt, "run", runner)
     archive = apt.Archive(mirror="http://mirror.example/debian")
-    assert apt.resolve(archive, "bookworm", Arch.X86_64, ("bash", "g++"), Silent()) == ()
+    assert apt.resolve(archive, wish("bash", "g++"), Silent()) == ()
     install = asked[-1]
     assert install[:2] == ["apt-get", "install"]
     assert install[-3:] == ["--", "bash", "g++"]
@@ -219,7 +224,7 @@ def test_names_of_packages_are_nothing_else_to_apt(
 
 def test_apt_runs_in_a_world_of_its_own(tmp_path: Path) -> None:
     archive = apt.Archive(mirror="http://mirror.example/debian", proxy="http://proxy.example:3128")
-    environment = apt._world(tmp_path, archive, "bookworm", Arch.AARCH64)
+    environment = apt._world(tmp_path, archive, replace(wish(), arch=Arch.AARCH64))
     config = Path(environment["APT_CONFIG"]).read_text()
     assert f'Dir::Etc "{tmp_path}/etc";' in config
     assert 'APT::Architecture "arm64";' in config
@@ -233,7 +238,7 @@ def test_apt_runs_in_a_world_of_its_own(tmp_path: Path) -> None:
 def test_where_there_is_no_apt() -> None:
     archive = apt.Archive(mirror="http://mirror.example/debian")
     with pytest.raises(ToolFailed, match="can only be locked where apt") as caught:
-        apt.resolve(archive, "bookworm", Arch.X86_64, ("bash",), Silent())
+        apt.resolve(archive, wish("bash"), Silent())
     assert "building needs neither of them" in caught.value.cause
 
 
@@ -307,3 +312,75 @@ def test_a_cache_that_uv_cannot_use_is_no_missing_solution(
 @pytest.mark.parametrize("said", ["Connection refused (os error 111)", "No solution found"])
 def test_other_failures_of_uv_are_not_the_disk_s(said: str) -> None:
     assert uv_tool.local_fault(f"error: {said}") is None
+
+
+STANZAS = """\
+Package: libc6-dev
+Source: glibc
+Version: 2.31-13
+Architecture: amd64
+Multi-Arch: same
+Provides: libc-dev
+Depends: libc6 (= 2.31-13), linux-libc-dev
+Description: headers
+ of more lines
+
+Package: cmake
+Version: 3.18.4-2
+Architecture: amd64
+Depends: cmake-data
+
+"""
+
+
+def test_what_an_image_has_is_installed_without_what_it_needs() -> None:
+    assert (
+        apt.installed(STANZAS)
+        == """\
+Status: install ok installed
+Package: libc6-dev
+Version: 2.31-13
+Architecture: amd64
+Multi-Arch: same
+Provides: libc-dev
+
+Status: install ok installed
+Package: cmake
+Version: 3.18.4-2
+Architecture: amd64
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("package", "taken"),
+    [("a", "a"), ("a | b", "a"), ("z | b", "b"), ("z | y | b", "b"), ("z | y", "z"), ("z", "z")],
+)
+def test_the_first_alternative_that_a_suite_has(package: str, taken: str) -> None:
+    assert apt.chosen(package, {"a", "b"}) == taken
+
+
+def test_what_is_provided_is_neither_asked_for_nor_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keyring").touch()
+    asked: list[list[str]] = []
+    line = (
+        f"'http://m/debian/pool/main/x/x/{{0}}_1_amd64.deb' {{0}}_1_amd64.deb 9 SHA256:{'a' * 64}"
+    )
+
+    def runner(command: Command, reporter: Reporter) -> Result:  # noqa: ARG001
+        asked.append(list(command.words))
+        found = {"show": STANZAS, "pkgnames": "libnew\ncmake\n", "install": "\n".join(
+            line.format(name) for name in ("libnew", "libc6-dev")
+        )}  # fmt: skip
+        return Result(command=command.words, code=0, output=found.get(command.words[1], ""))
+
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "keyring")
+    monkeypatch.setattr(apt, "find", lambda name: name)
+    monkeypatch.setattr(apt, "run", runner)
+    archive = apt.Archive(mirror="http://mirror.example/debian")
+    wanted = replace(wish("cmake", "libold | libnew"), provided=("cmake", "libc6-dev"))
+    (found,) = apt.resolve(archive, wanted, Silent())
+    assert found.name == "libnew"
+    assert asked[-1][-2:] == ["--", "libnew"]

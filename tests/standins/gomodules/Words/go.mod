@@ -1,0 +1,3 @@
+module example.test/StandIn/Words
+
+go 1.25
