@@ -40,8 +40,12 @@ Name = Annotated[str, StringConstraints(pattern=names.NAME_PATTERN)]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
 
+ALTERNATIVE = " | "
+"""Between the names of Debian packages of which one is meant (Debian policy 7.1)."""
+
+
 def _debian_package(text: str) -> str:
-    for name in text.split(" | "):
+    for name in text.split(ALTERNATIVE):
         if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name) or name.endswith("-"):
             raise ValueError(
                 f"{name!r} is not the name of a Debian package: lower-case letters, digits, '+', "

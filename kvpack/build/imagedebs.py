@@ -42,9 +42,12 @@ def _libraries(prefix: str, arch: Arch) -> list[str]:
 
 
 def beside_environment(prefix: str, arch: Arch, variables: dict[str, str]) -> dict[str, str]:
-    """What a root's environment gains, each place after those that the image has itself.
+    """What a root's environment gains, each place after those that the image's variables name.
 
-    :param variables: the environment of the image below.
+    Compilers, linker and loader search these before the folders that are built into them.
+
+    :param variables: the environment of the image below. An empty part of a list of folders, which
+        would be the current one, is left out.
     """
     user = f"{prefix}/usr"
     libraries = _libraries(prefix, arch)
@@ -66,6 +69,6 @@ def beside_environment(prefix: str, arch: Arch, variables: dict[str, str]) -> di
         "ACLOCAL_PATH": [f"{user}/share/aclocal"],
     }
     return {
-        name: ":".join([*filter(None, [variables.get(name, "")]), *folders])
+        name: ":".join([*filter(None, variables.get(name, "").split(":")), *folders])
         for name, folders in gained.items()
     }

@@ -67,6 +67,7 @@ def lay_out(
         "version": plan.version,
         "epoch": plan.inputs.source.epoch,
         "upstream": plan.inputs.target.version,
+        "platform": plan.inputs.target.platform_tag,
     }
     (inputs / "order.json").write_text(json.dumps(order), encoding="utf-8")
     stamp = files("kvpack.build").joinpath("stamp.py").read_bytes()

@@ -28,8 +28,11 @@ GENERATOR = 1
 MTIME = 315532800
 """Time stamp of what kvpack itself adds: 1980-01-01, the zip epoch."""
 _NOTHING = re.compile(r"(?!)")
-_OWN_PATH = re.compile(rb"(?:(?<![\w./}$-])|(?<=-[IL]))/(?=(?:usr|lib)(?:/|\b))")
-"""Where a text names a path of the packages' own root; not the middle of another path."""
+_OWN_PATH = re.compile(
+    rb"""(?m)(?:^|(?<=[\s"'=;:,(|^])|(?<=-[IL]))/(?=(?:usr|lib)(?:/|(?![\w.+-])))"""
+)
+"""Where a text names a path of the packages' own root: where a word begins, not within a path or an
+expression (``${dir}/lib``, ``"^(.+)/lib/python"``)."""
 _MERGED = {"bin", "sbin", "lib", "lib32", "lib64", "libx32"}
 """Top folders that are links into /usr (Debian's usrmerge)."""
 

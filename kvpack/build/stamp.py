@@ -50,6 +50,19 @@ def record_line(name: str, data: bytes) -> str:
     return "%s,sha256=%s,%d" % (quoted, digest, len(data))
 
 
+def tagged_for(text: bytes, platform: str) -> bytes:
+    """WHEEL with the tags of one platform, where it has some of it.
+
+    auditwheel adds a tag to those that a back end gave of its own, such as the glibc of the root;
+    it has proved the one that it added.
+    """
+    lines = text.splitlines(keepends=True)
+    tags = [line for line in lines if line.lower().startswith(b"tag:")]
+    right = [line for line in tags if line.strip().endswith(b"-" + platform.encode())]
+    wrong = [line for line in tags if line not in right] if right else []
+    return b"".join(line for line in lines if line not in wrong)
+
+
 def read_members(archive: zipfile.ZipFile) -> dict[str, tuple[bytes, int]]:
     """Content and mode of every file; execute bits are kept, all else is normal."""
     found = {}
@@ -85,7 +98,7 @@ def stamp(
 ) -> Path:
     """Write the stamped wheel into ``folder``.
 
-    :param order: ``name``, ``version``, ``epoch`` (seconds since 1970).
+    :param order: ``name``, ``version``, ``epoch`` (seconds since 1970), ``platform``.
     :param evidence: a folder whose files go below ``.dist-info`` under their relative paths.
     :param kept: members that could be executed before something packed the wheel anew.
     """
@@ -104,6 +117,11 @@ def stamp(
     text, mode = members[info + "/METADATA"]
     check_version(text, str(order.get("upstream", "")))
     members[info + "/METADATA"] = (stamped_metadata(text, name, version), mode)
+    platform = str(order.get("platform", ""))
+    if platform in parts[-1].split("."):
+        text, mode = members[info + "/WHEEL"]
+        members[info + "/WHEEL"] = (tagged_for(text, platform), mode)
+        parts[-1] = platform
     for path in sorted(evidence.rglob("*")):
         if path.is_file():
             member = info + "/" + path.relative_to(evidence).as_posix()

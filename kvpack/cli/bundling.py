@@ -202,4 +202,7 @@ def _file_of(wanted: "AnyWanted") -> str:
         return f"git-{wanted.commit[:12]}.tar"
     if isinstance(wanted, ChangeWanted):
         return f"{wanted.commit}.patch"
-    return wanted.sha256 if isinstance(wanted, PartWanted) else wanted.filename
+    if isinstance(wanted, PartWanted):
+        return wanted.sha256
+    # Files of Go modules are called by their version alone; laid out so, they are a proxy of Go.
+    return f"go/{wanted.place}" if wanted.registry == "go" else wanted.filename

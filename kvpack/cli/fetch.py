@@ -1,7 +1,8 @@
 """Brings every locked input of recipes into the store; later commands then run --offline.
 
 It fetches what the selected targets need (by default: those that kvpack build would build). Builder
-roots are assembled by the first build, from the store.
+roots are assembled by the first build, from the store. Images of PyPA are not fetched: the first
+build in one pulls it.
 """
 
 import argparse

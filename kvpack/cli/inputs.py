@@ -37,7 +37,7 @@ def locked_inputs(recipe: "Recipe", lock: "Lock") -> "list[AnyWanted]":
         ]  # fmt: skip
     found += [wanted_wheel(wheel) for wheel in lock.wheels]
     found += [part for image in lock.toolkit for part in image_parts(image)]
-    return list({one.sha256: one for one in found}.values())
+    return list(dict.fromkeys(found))  # not by sha256: versions of a Go module share a go.mod
 
 
 def mirror_inputs(recipes: list[str], to: str, context: Context, *, single_writer: bool) -> int:

@@ -69,7 +69,8 @@ def _told_strictly(names: list[str], context: Context) -> int:
     error = LockMissing(
         f"incomplete: the lock{'s' if len(names) > 1 else ''} of {', '.join(names)}",
         cause="an upstream was not reached when it was locked, or kvpack cannot lock an input yet",
-        hint="kvpack lock where upstream can be reached, or with --source NAME=PATH_OR_URL",
+        hint="kvpack lock where upstream can be reached, or with --source NAME=PATH_OR_URL; where "
+        "kvpack cannot: leave those targets out",
     )
     if not context.console.as_json:
         context.console.error(error)

@@ -78,7 +78,8 @@ def in_working_tree(context: Context, planned: "list[BuildPlan]") -> "list[Build
     """The plans of one recipe with the working tree of ``--source`` in place of the commit."""
     from kvpack.cli.sources import dirty_tree
 
-    trees = {plan.inputs.target.version: plan.inputs for plan in planned}
+    ordered = sorted(planned, key=lambda plan: len(plan.inputs.modules))  # those with Go count
+    trees = {plan.inputs.target.version: plan.inputs for plan in ordered}
     sources = {version: dirty_tree(context, inputs) for version, inputs in trees.items()}
     return [
         _plan(

@@ -139,7 +139,8 @@ class Online:
         """Resolve with apt against the machine's first mirror."""
         registry = self._registries.debian()
         archive = apt.Archive(mirror=registry.mirrors[0], proxy=registry.settings.proxy)
-        what = f"{len(wish.packages)} packages of {wish.suite} ({wish.arch})"
+        count = len(wish.packages)
+        what = f"{count} package{'s' if count > 1 else ''} of {wish.suite} ({wish.arch})"
         with self._reporter.step(f"Resolving {what}"):
             return apt.resolve(archive, wish, self._reporter)
 

@@ -93,14 +93,34 @@ def _head(context: Context, recipe: "Recipe") -> None:
     if go := recipe.build.go:
         folders = ", ".join(go.modules)
         console.print(f"Go modules of {folders} are locked, for {go.toolchain} {go.where}".rstrip())
+    if recipe.build.debian:
+        console.print(_packages(context, recipe))
     images = {accelerator: image for accelerator, _, image in context.roots.toolkits.images(recipe)}
     for accelerator, image in images.items():
         console.print(
             f"toolkit for {accelerator}: {image.folder} of {image.image}, "
             f"for {' and '.join(image.arch)} on glibc {image.glibc} or newer"
         )
+    limits = recipe.targets.torch_python.items()
+    told = "; ".join(f"{minor}: Python {', '.join(pythons)}" for minor, pythons in limits)
     for accelerator, minors in recipe.targets.torch.items():
-        console.print(f"extensions of torch for {accelerator}: --torch {','.join(minors)}")
+        console.print(
+            f"extensions of torch for {accelerator}: --torch {','.join(minors)}"
+            + (f" ({told})" if told else "")
+        )
+
+
+def _packages(context: Context, recipe: "Recipe") -> str:
+    """The Debian packages of its roots, and of which suite they lie beside images."""
+    from kvpack.lock.roots import picked_roots
+
+    named = [
+        f"{kind.id}: those of {kind.suite}"
+        for kind in picked_roots(recipe, context.roots)
+        if kind.family != "debian" and kind.takes_packages
+    ]
+    listed = f"Debian packages: {', '.join(recipe.build.debian)}"
+    return f"{listed} (beside {'; '.join(named)})" if named else listed
 
 
 def _requirements(context: Context, recipe: "Recipe", name: str) -> int:

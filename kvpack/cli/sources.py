@@ -136,7 +136,7 @@ def dirty_tree(context: Context, inputs: "Inputs") -> "DirtyTree":
     """The working tree that ``--source`` names, in place of the locked commit.
 
     :raises UsageError: if none is named.
-    :raises LockDrift: if it asks for other build requirements than the locked ones.
+    :raises LockDrift: if it asks for other build requirements, or Go modules, than the locked ones.
     """
     from kvpack.fetch.dirty import export_working_tree
     from kvpack.lock.sdist import read_build_system
@@ -170,11 +170,33 @@ def dirty_tree(context: Context, inputs: "Inputs") -> "DirtyTree":
                 )
             ],
         )
+    if inputs.modules:
+        _check_modules(context, inputs, path, sha256)
     context.console.warn(
         f"{inputs.target.title} is built from the working tree {path}: its wheel is marked dirty"
     )
     fields = {key: getattr(source, key) for key in type(source).model_fields}
     return DirtyTree.model_validate({**fields, "sha256": sha256, "size": size, "dirty": True})
+
+
+def _check_modules(context: Context, inputs: "Inputs", path: Path, sha256: str) -> None:
+    """See that the go.sum files of a working tree name nothing that is not locked."""
+    from kvpack.lock.gomodules import files_of, read_go_sums
+    from kvpack.tools.archive import read_member
+
+    name, folders = inputs.target.recipe, inputs.source.go
+    blob, shown = context.store.blob_path(sha256), f"{path} (dirty)"
+    places = [place for folder in folders for place in files_of(folder)]
+    texts = {place: read_member(blob, place, name=shown) for place in places}
+    known = {(one.place, one.h1) for one in inputs.modules}
+    found = read_go_sums(shown, folders, texts)
+    if fresh := [one for one in found if (one.place, one.h1) not in known]:
+        raise LockDrift(
+            f"{path} needs Go modules that lock/{name}.toml does not have",
+            cause="a go.sum was changed since the locked commit",
+            hint=f"commit it, then: kvpack lock {name} --source {name}={path}",
+            faults=[Fault(place=f"go: {one.place}", message=one.h1) for one in fresh],
+        )
 
 
 def content_of(

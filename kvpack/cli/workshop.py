@@ -162,15 +162,24 @@ def _pulled(context: Context, inputs: "Inputs", engine: Engine) -> str:
         )
     faults = []
     for place in places:
-        with context.console.step(f"Pulling {place}"):
-            result = engine.pull(place, platform, context.console)
-        if result.code == 0:
+        try:
+            _pull(context, engine, place, platform)
+        except RootFailed as error:
+            faults.append(Fault(place=place, message=error.what))
+        else:
             return place
-        faults.append(Fault(place=place, message=" ".join(result.tail(3))))
     raise RootFailed(
         f"the builder image {image} cannot be pulled",
         cause=faults[0].message if len(faults) == 1 else "none of its places gives it",
         hint="name a mirror of that registry in kvpack.toml ([registries.images.mirrors]) or in "
-        "registries.conf, or set build.root to a debian root in the recipe",
+        "registries.conf, or choose a target of a Debian root (kvpack show)",
         faults=faults[:-1] and faults,
     )
+
+
+def _pull(context: Context, engine: Engine, place: str, platform: str) -> None:
+    """:raises RootFailed: with what the engine says, if the place does not give the image."""
+    with context.console.step(f"Pulling {place}"):
+        result = engine.pull(place, platform, context.console)
+        if result.code != 0:
+            raise RootFailed(" ".join(result.tail(3)))

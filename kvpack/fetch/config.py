@@ -227,6 +227,8 @@ def _fault(path: Path, keys: list[str], kind: str, message: str) -> Fault:
         table = _TABLES.get(tuple(keys[:-1]))
         hint = did_you_mean(keys[-1], table.model_fields) if table else ""
         return Fault(place=place, message=f"unknown key {keys[-1]!r}", hint=hint)
+    if kind == "tuple_type":
+        return Fault(place=place, message="must be a list", hint="write it in brackets")
     if kind == "string_pattern_mismatch":
         wanted = _FORMS.get(tuple(keys[:2]), "an http, https or file URL")
         return Fault(place=place, message=f"not {wanted}")
@@ -236,7 +238,7 @@ def _fault(path: Path, keys: list[str], kind: str, message: str) -> Fault:
 def _invalid(path: Path, faults: list[Fault]) -> ConfigInvalid:
     return ConfigInvalid(
         f"{path} has {len(faults)} fault{'s' if len(faults) > 1 else ''}",
-        cause="it was edited by hand",
+        cause="docs/reference.md, Configuration of the machine, has its keys",
         hint="correct what is listed and run the same command again",
         faults=faults,
     )

@@ -31,7 +31,8 @@ def discover(config: GoConfig, *, environment: Mapping[str, str]) -> GoRegistry:
             "no proxy of Go modules is known on this machine",
             cause="neither kvpack.toml nor GOPROXY (the environment, or go env -w) names one"
             + (f": GOPROXY is {redact(named)!r}" if named else ""),
-            hint='put [registries.go] proxies = ["https://…"] into kvpack.toml, or set GOPROXY',
+            hint='put [registries.go] proxies = ["https://…"] into kvpack.toml, or set GOPROXY'
+            + (f" (now {redact(named)!r})" if named else ""),
         )
     return GoRegistry(proxies=tuple(dict.fromkeys(found)))
 

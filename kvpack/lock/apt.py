@@ -13,13 +13,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
+from kvpack.base import ALTERNATIVE
 from kvpack.errors import ResolutionFailed, ToolFailed
 from kvpack.lock.model import LockedDeb
 from kvpack.names import Arch
 from kvpack.report import Reporter
 from kvpack.tools.process import Command, Result, find, run
 
-ALTERNATIVE = " | "
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _LINE = re.compile(
     r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})$"
@@ -65,7 +65,7 @@ def resolve(archive: Archive, wish: Wish, reporter: Reporter) -> tuple[LockedDeb
         said = update.output + update.errors
         if update.code != 0 or re.search(r"^(W|E|Err):? ", said, re.MULTILINE):
             raise _unreachable(wish.suite, update)
-        cache = partial(_cache, environment, reporter)
+        cache = partial(_cache, environment, reporter, wish.suite)
         if wish.provided:
             stanzas = cache("show", "--no-all-versions", "--", *wish.provided)
             (Path(folder) / "status").write_text(installed(stanzas), encoding="utf-8")
@@ -81,9 +81,15 @@ def resolve(archive: Archive, wish: Wish, reporter: Reporter) -> tuple[LockedDeb
     return tuple(deb for deb in found if deb.name not in wish.provided)
 
 
-def _cache(environment: dict[str, str], reporter: Reporter, *args: str) -> str:
-    """What apt-cache says; a name that it does not know is not in it."""
-    return run(Command(args=["apt-cache", *args], environment=environment), reporter).output
+def _cache(environment: dict[str, str], reporter: Reporter, suite: str, *args: str) -> str:
+    """What apt-cache says; a name that it does not know is not in it.
+
+    :raises ResolutionFailed: if it fails: what is provided would be locked, or the wrong package.
+    """
+    result = run(Command(args=["apt-cache", *args], environment=environment), reporter)
+    if result.code != 0:
+        raise _unreachable(suite, result)
+    return result.output
 
 
 def chosen(package: str, known: Collection[str]) -> str:
@@ -182,5 +188,6 @@ def _unknown(suite: str, result: Result) -> ResolutionFailed:
     return ResolutionFailed(
         f"suite {suite!r} cannot provide the root's packages",
         cause="apt says:\n  " + "\n  ".join(result.tail(8)),
-        hint=f"correct build.debian in the recipe: the names are those of Debian {suite}",
+        hint=f"correct build.debian in the recipe: the names are those of Debian {suite}; where "
+        'another suite of its roots calls a package differently: "one | other"',
     )

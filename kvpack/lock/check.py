@@ -194,8 +194,8 @@ class Slicer:
                 raise LockMissing(
                     f"{target.title} cannot be built: its root is an image without {packages}",
                     cause=reason,
-                    hint="choose a Python and a floor of a Debian root: "
-                    f"kvpack show {target.recipe} lists them",
+                    hint="choose a Python and a floor whose root takes them: "
+                    f"kvpack show {target.recipe} calls the others incomplete",
                 )
         source = self._sources.get(target.version)
         root = self._roots.get((target.root, target.arch))

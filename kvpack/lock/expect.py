@@ -203,6 +203,7 @@ def torch_closures(recipe: Recipe, roots: Roots, source: AnySource) -> list[Clos
         for python in root_pythons(recipe, kind)
         for accelerator, minors in recipe.targets.torch.items()
         for minor in ascending(minors)
+        if recipe.targets.has_torch(minor, python)
     ]
 
 

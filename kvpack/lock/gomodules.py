@@ -89,7 +89,8 @@ def read_go_sums(source: str, folders: Iterable[str], texts: Texts) -> tuple[Pen
     for folder in folders:
         for place in files_of(folder):
             if texts.get(place) is None:
-                hint = "go mod tidy writes it" if place.endswith("go.sum") else ""
+                bare = place.endswith("go.sum") and texts.get(files_of(folder)[0]) is not None
+                hint = "code that needs no module has none: leave the folder out" if bare else ""
                 faults.append(Fault(place=place, message="it is not in the source", hint=hint))
         place = files_of(folder)[1]
         for at, file in _rows(place, texts.get(place) or b"", faults):
@@ -101,8 +102,8 @@ def read_go_sums(source: str, folders: Iterable[str], texts: Texts) -> tuple[Pen
         raise ResolutionFailed(
             f"{source}: its Go modules cannot be locked as build.go asks",
             cause="a build has no network: Go gets what go.sum names, and nothing else",
-            hint="correct build.go.modules, or limit build.go with when; a go.sum that upstream "
-            "lacks is written by go mod tidy in that folder",
+            hint="correct build.go.modules, or limit build.go with when; go mod tidy writes "
+            "go.sum, but only upstream's counts, not a patch's",
             faults=faults,
         )
     return tuple(sorted((file for _, file in found.values()), key=lambda one: one.place))

@@ -28,7 +28,7 @@ from kvpack.lock.roots import include_for, suite_beside, used_roots
 from kvpack.lock.source import AnySource
 from kvpack.lock.sources import SourcePinning, SourceRemote
 from kvpack.lock.toolkit import FoundImage, movable, pinned
-from kvpack.lock.torch import check_torch
+from kvpack.lock.torch import check_torch, unresolved
 from kvpack.lock.uv import Environment, Question
 from kvpack.names import Arch, version_key
 from kvpack.recipe.model import Recipe
@@ -181,7 +181,10 @@ def _closures(state: _Pinning, source: AnySource) -> None:
         environment = Environment(
             python=str(wanted.python), glibc=kind.glibc, arch=str(wanted.arch)
         )
-        wheels = state.closure(wanted, environment)
+        try:
+            wheels = state.closure(wanted, environment)
+        except ResolutionFailed as error:
+            raise unresolved(wanted, error) from error
         if wanted.torch:
             check_torch(wanted, wheels)
 

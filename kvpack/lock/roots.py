@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from kvpack.base import ALTERNATIVE
 from kvpack.errors import Fault
-from kvpack.lock.model import Lock
+from kvpack.lock.model import Lock, LockedRoot
 from kvpack.names import Arch
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.roots import RootKind, Roots
@@ -72,8 +73,26 @@ def root_faults(recipe: Recipe, roots: Roots, lock: Lock, place: str) -> Iterato
                 message=f"{kind.id} {arch}: packages changed "
                 f"(locked {sorted(before - after)}, now {sorted(after - before)})",
             )
-        elif found.suite != suite_beside(kind, include):
-            message = f"{kind.id} {arch}: packages of {found.suite} are locked, not {kind.suite}"
-            yield Fault(place=f"{place}: root", message=message)
+        elif reason := _other_form(found, kind, include, roots.image.provided):
+            yield Fault(place=f"{place}: root", message=f"{kind.id} {arch}: {reason}")
     for root_id, arch in locked:
         yield Fault(place=f"{place}: root", message=f"{root_id} {arch} is no longer used")
+
+
+def _other_form(
+    found: LockedRoot, kind: RootKind, include: tuple[str, ...], provided: tuple[str, ...]
+) -> str:
+    """Why a locked root cannot be one of its kind with these packages; empty: it can."""
+    suite = suite_beside(kind, include)
+    if (found.image is None) != (kind.family == "debian"):
+        return "an image is locked" if found.image else "it is locked without its image"
+    if found.suite != suite:
+        before = found.suite or "no suite"
+        after = suite or ("those of its own suite" if found.image is None else "none")
+        return f"packages of {before} are locked, not {after}"
+    if found.packages and not include:
+        return "packages are locked that nothing asks for"
+    has = {*provided} if found.image else set()
+    if not found.packages and not all(has & {*one.split(ALTERNATIVE)} for one in include):
+        return "no package is locked"
+    return ""

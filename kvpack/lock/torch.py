@@ -31,3 +31,16 @@ def check_torch(closure: Closure, wheels: Iterable[LockedWheel]) -> None:
         "lock against an index that has torch for it: PIP_INDEX_URL=… kvpack lock",
         faults=[Fault(place=wheel.file, message=f"closure {closure.title}") for wheel in runs],
     )
+
+
+def unresolved(closure: Closure, error: ResolutionFailed) -> ResolutionFailed:
+    """The error of an environment, with what may be wrong where it holds torch."""
+    if closure.torch is None:
+        return error
+    return ResolutionFailed(
+        error.what,
+        cause=error.cause,
+        hint=f"if torch {closure.torch} has no wheels for Python {closure.python}: name those that "
+        f'it has in the recipe, targets.torch-python = {{ "{closure.torch}" = [...] }}; else '
+        f"{error.hint}",
+    )

@@ -191,5 +191,6 @@ def _no_solution(question: Question, errors: str) -> KvpackError:
     return ResolutionFailed(
         f"no set of wheels satisfies {', '.join(question.requires)} ({where})",
         cause=uv.said(errors),
-        hint="change build.requires in the recipe, or look at the index: uv pip compile",
+        hint="change build.requires (of Go: build.go.toolchain) in the recipe, or look at the "
+        "index: uv pip compile",
     )

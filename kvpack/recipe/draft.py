@@ -84,7 +84,9 @@ def _targets(facts: Facts) -> Iterator[str]:
         "a wheel must load on. Architectures: x86_64 and aarch64, unless arch says less."
     )
     if offer.family == "debian":
-        yield from _comment('More Pythons, but no Debian packages: root = "pypa" under [build].')
+        yield from _comment(
+            'More Pythons, and the floors 2.34 and 2.35: root = ["debian", "pypa"] under [build].'
+        )
     yield "[targets]"
     yield f"python = {_list(offer.python)}"
     yield f"glibc = {_list(offer.glibc)}"
@@ -155,7 +157,7 @@ def _debian(facts: Facts) -> Iterator[str]:
         "needed; what is missing, the build names."
     )
     if facts.offer.family != "debian":
-        yield "# Images of PyPA take none: it needs a Debian root, which has none of these Pythons."
+        yield "# PyPA's image of glibc 2.28 takes none: with them, leave 2.28 out of targets.glibc."
     yield from _array(
         "debian",
         (

@@ -53,14 +53,19 @@ def expand(
         recipe, "accelerator", selection.accelerator, default.accelerator or (Accelerator.CPU,)
     )
     pythons = _pythons(recipe, selection)
-    minors = {one: _torch(recipe, Accelerator(one), selection.torch) for one in accelerators}
+    minors = {
+        (one, python): _torch_on(recipe, (Accelerator(one), python), selection)
+        for one in accelerators
+        for python in pythons
+    }
     found = [
-        _target(recipe, roots, chosen, (python, glibc, arch, accelerator), minors[accelerator])
+        _target(recipe, roots, chosen, (python, glibc, arch, accelerator), torch)
         for glibc in sorted(set(floors), key=version_key)
         for python in sorted(set(pythons), key=lambda text: version_key(text or "0"))
         if selection.python or roots.pick(recipe.build.roots, python, glibc)
         for arch in sorted(set(arches))
         for accelerator in sorted(set(accelerators))
+        if (torch := minors[accelerator, python]) is not None
     ]
     if not found:
         raise _no_root(recipe, roots, "/".join(pythons), "/".join(floors))
@@ -119,9 +124,10 @@ def check_offered(recipe: Recipe, selection: Selection) -> None:
     """
     for axis in ("glibc", "arch", "accelerator"):
         _axis(recipe, axis, getattr(selection, axis), ())
+    pythons = _pythons(recipe, selection)
     for accelerator in selection.accelerator or recipe.targets.accelerator:
-        _torch(recipe, accelerator, selection.torch)
-    _pythons(recipe, selection)
+        for python in pythons:
+            _torch_on(recipe, (accelerator, python), selection)
 
 
 def matrix(
@@ -212,6 +218,30 @@ def _torch(
                 hint=_torch_hint(recipe),
             )
     return ascending(selected)
+
+
+def _torch_on(
+    recipe: Recipe, cell: tuple[Accelerator, str], selection: Selection
+) -> tuple[str, ...] | None:
+    """What a wheel for one accelerator and Python gets extensions for.
+
+    :returns: ``None`` if torch has no wheels of a selected version for that Python.
+    :raises TargetUnavailable: if that Python was selected by name as well (promise 7).
+    """
+    (accelerator, python), has_torch = cell, recipe.targets.has_torch
+    minors = _torch(recipe, accelerator, selection.torch)
+    missing = [minor for minor in minors if not has_torch(minor, python)]
+    if selection.torch is None:
+        return tuple(minor for minor in minors if minor not in missing)
+    if missing and selection.python:
+        having = ", ".join(recipe.targets.torch_python[missing[0]])
+        raise TargetUnavailable(
+            f"recipe {recipe.name} does not offer torch {missing[0]!r} for Python {python}",
+            cause=f"that torch is for Python {having}",
+            hint=f"choose one of them, or another version of torch; the table is "
+            f"targets.torch-python in recipes/{recipe.name}.toml",
+        )
+    return None if missing else minors
 
 
 def _torch_hint(recipe: Recipe) -> str:

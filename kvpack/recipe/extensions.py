@@ -23,6 +23,7 @@ def torch_faults(recipe: Recipe, place: str) -> Iterator[Fault]:
     for accelerator, minors in offered.items():
         yield from _offer(recipe, accelerator, minors, f"{place}: targets.torch.{accelerator}")
     every = sorted({minor for minors in offered.values() for minor in minors})
+    yield from _pythons(recipe, every, f"{place}: targets.torch-python")
     for minor in recipe.targets.default.torch or ():
         if minor not in every:
             yield Fault(
@@ -51,6 +52,19 @@ def _offer(
         yield Fault(place=at, message=f"{minor!r} is named twice")
 
 
+def _pythons(recipe: Recipe, every: list[str], at: str) -> Iterator[Fault]:
+    for minor, pythons in recipe.targets.torch_python.items():
+        if minor not in every:
+            hint = did_you_mean(minor, every)
+            yield Fault(place=at, message=f"{minor!r} is not offered by targets.torch", hint=hint)
+        for python in sorted({*pythons} - {*recipe.targets.python}):
+            yield Fault(
+                place=f"{at}.{minor}",
+                message=f"Python {python} is not offered by targets.python",
+                hint=f"offered: {', '.join(recipe.targets.python)}",
+            )
+
+
 def _without(recipe: Recipe, place: str) -> Iterator[Fault]:
     """What would never count, as no version of torch is offered."""
     idle = [
@@ -59,6 +73,7 @@ def _without(recipe: Recipe, place: str) -> Iterator[Fault]:
         if one.with_torch is not None
     ]
     idle += ["build.torch-adds"] if recipe.build.torch_adds else []
+    idle += ["targets.torch-python"] if recipe.targets.torch_python else []
     idle += ["targets.default.torch"] if recipe.targets.default.torch else []
     for key in idle:
         yield Fault(

@@ -57,7 +57,7 @@ class Facts:
 def offer_for(requires_python: str, roots: Roots, hints: Hints) -> Offer | None:
     """Pythons and floors of the first family of roots that has a Python which the source takes.
 
-    Generated Debian roots come first: only they take system packages.
+    Generated Debian roots come first: all of them take system packages.
     """
     oldest = version_key(hints.oldest_python)
     for family in ("debian", "pypa"):

@@ -147,12 +147,14 @@ def _root_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
                 f"{f'Python {python}' if python else 'a userland'} at any floor of targets.glibc",
                 hint=offers,
             )
-    families = {kind.family for kinds in picked.values() for kind in kinds}
-    if recipe.build.debian and families == {"pypa"}:
+    chosen = [kind for kinds in picked.values() for kind in kinds]
+    if recipe.build.debian and chosen and not any(kind.takes_packages for kind in chosen):
+        images = ", ".join(sorted({kind.id for kind in chosen}))
         yield Fault(
             place=f"{place}: build.debian",
-            message="no target has a Debian root, and an image takes no Debian packages",
-            hint=f"choose build.root and targets of a Debian root; now: {offers}",
+            message=f"no target has a root that takes Debian packages: {images} is older than "
+            "every suite of Debian",
+            hint=f"choose build.root and targets of a newer root; now: {offers}",
         )
 
 

@@ -84,7 +84,13 @@ class Targets(Value):
     accelerator: tuple[Accelerator, ...] = (Accelerator.CPU,)
     torch: dict[Accelerator, tuple[TorchMinor, ...]] = Field(default_factory=dict)
     """Minor versions of torch that extensions can be built for."""
+    torch_python: dict[TorchMinor, tuple[PythonVersion, ...]] = Field(default_factory=dict)
+    """The Pythons that a minor version of torch has wheels for, where these are not all."""
     default: Selection = Selection()
+
+    def has_torch(self, minor: str, python: str) -> bool:
+        """Whether extensions can be built for a minor version of torch on a Python."""
+        return python in self.torch_python.get(minor, self.python)
 
 
 class Patch(Value):

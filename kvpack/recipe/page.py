@@ -126,7 +126,10 @@ def _targets(recipe: Recipe) -> Iterator[str]:
         ),
         (
             "torch, for extensions",
-            [f"{', '.join(minors)} for {kind}" for kind, minors in targets.torch.items()],
+            [
+                *(f"{', '.join(minors)} for {kind}" for kind, minors in targets.torch.items()),
+                *(f"{one} on Python {', '.join(has)}" for one, has in targets.torch_python.items()),
+            ],
             default.torch or ["none: a wheel without them"],
         ),
     )

@@ -122,7 +122,10 @@ RootNames = Annotated[
 
 def _folder(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_][\w.+-]*(/[A-Za-z0-9_][\w.+-]*)*", text):
-        raise ValueError(f"{text!r} is not a folder of the source, such as python/package")
+        raise ValueError(
+            f"{text!r} is not a folder of the source, written from its root, without a slash at "
+            "the ends: python/package"
+        )
     return text
 
 

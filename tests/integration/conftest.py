@@ -21,6 +21,38 @@ for _name, _value in (
     os.environ.setdefault(_name, _value)
 
 
+LONGEST = (
+    *(
+        "build",
+        "recipes_standins",
+        "libraries",
+        "rocm",
+        "toolkits",
+        "nvcc",
+        "doctor",
+        "requirements",
+    ),
+    *(
+        "recipes",
+        "publish",
+        "proofs",
+        "imagedebs",
+        "inputimages",
+        "roots",
+        "libraries_shared",
+        "new",
+    ),
+    *("publish_refused", "shared", "sources", "publish_site", "inputs", "get", "bundle", "solve"),
+)
+"""Files of tests that take long, the longest first, as ``--durations`` told."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with long files, so that workers end together; the order within a file stays."""
+    rank = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
 @dataclass
 class Answer:
     """What a run of kvpack left."""

@@ -62,18 +62,7 @@ add_library(parts SHARED whole.cu left/part.cu right/part.cu ${CMAKE_BINARY_DIR}
 set_target_properties(parts PROPERTIES CUDA_SEPARABLE_COMPILATION ON CUDA_RUNTIME_LIBRARY Shared
                       BUILD_RPATH_USE_ORIGIN ON)
 """
-SETUP = """\
-import os, subprocess, tempfile
-from setuptools import setup
-from setuptools.dist import Distribution
-
-
-def run(*words):
-    subprocess.run(words, check=True)
-
-
-nvcc = ["nvcc", "-arch=sm_90", "--extended-lambda", "-Xcompiler", "-fPIC"]
-link = [*nvcc, "-cudart", "shared", "--shared"]
+ALL = """\
 here = os.getcwd()
 # By a relative path, as setuptools calls it, and by a whole one, as CMake does.
 run(*nvcc, "-c", "kernel.cu", "-o", "kernel.o")
@@ -92,7 +81,20 @@ with tempfile.TemporaryDirectory() as build:
     run("cmake", "-G", "Ninja", "-S", here, "-B", build, "-DCMAKE_CUDA_ARCHITECTURES=90",
         "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={here}/kvdemo")
     run("cmake", "--build", build)
-MORE
+"""
+SETUP = """\
+import os, subprocess, tempfile
+from setuptools import setup
+from setuptools.dist import Distribution
+
+
+def run(*words):
+    subprocess.run(words, check=True)
+
+
+nvcc = ["nvcc", "-arch=sm_90", "--extended-lambda", "-Xcompiler", "-fPIC"]
+link = [*nvcc, "-cudart", "shared", "--shared"]
+MAKING
 
 class Binary(Distribution):
     def has_ext_modules(self):
@@ -115,13 +117,16 @@ RECIPE = """\
     """
 
 
-def demo(kvpack: Kvpack, tmp_path: Path, more: str = "") -> Kvpack:
-    """The demonstration package with ``.cu`` files, for cuda13."""
+def demo(kvpack: Kvpack, tmp_path: Path, making: str = ALL) -> Kvpack:
+    """The demonstration package with ``.cu`` files, for cuda13.
+
+    :param making: what its setup.py does with them.
+    """
     files = {
         "pyproject.toml": PYPROJECT.replace(
             '"setuptools>=77"', '"setuptools>=77", "cmake", "ninja"'
         ),
-        "setup.py": SETUP.replace("MORE", more),
+        "setup.py": SETUP.replace("MAKING", making),
         "kernel.cu": KERNEL,
         "whole.cu": WHOLE,
         "left/part.cu": PART.format(name="left", size=5),
@@ -152,13 +157,13 @@ def test_another_folder_gives_the_same_bytes(kvpack: Kvpack, tmp_path: Path) -> 
 def test_what_nvcc_makes_of_its_process_is_told(kvpack: Kvpack, tmp_path: Path) -> None:
     """Compiled and linked in one step: no option of nvcc names its intermediate files then."""
     # A fresh container counts processes from one: as many before nvcc as the clock says.
-    more = textwrap.dedent("""\
+    step = textwrap.dedent("""\
         import time
         for _ in range(int(time.time()) % 2000):
             run("true")
         run(*link, "kernel.cu", "-o", "kvdemo/libstep.so")
         """)
-    found = demo(kvpack, tmp_path, more)
+    found = demo(kvpack, tmp_path, step)
     done = found(*rebuilt(tmp_path))
     assert done.code == 43, done.err
     assert "kvdemo/libstep.so" in done.err

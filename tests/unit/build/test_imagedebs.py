@@ -39,6 +39,8 @@ CMAKE = """\
 # for /usr/share/doc; see https://demo.example/usr/x
 set(_realOrig "/usr/lib/x86_64-linux-gnu/cmake/demo")
 set(DEMO_INCLUDE ${_PREFIX}/usr/include ../usr/x)
+if(A MATCHES "^(.+)/lib/python" OR B MATCHES "^/usr/lib/")  # <p>/lib, c++/lib, /lib-old
+set(DEMO_PATH /usr;/lib:/usr/lib${SUFFIX} '/lib')
 """
 PC = """\
 prefix=/usr
@@ -127,6 +129,8 @@ Cflags: -I/opt/debian/usr/include/demo -I/usrlocal/include
 # for /opt/debian/usr/share/doc; see https://demo.example/usr/x
 set(_realOrig "/opt/debian/usr/lib/x86_64-linux-gnu/cmake/demo")
 set(DEMO_INCLUDE ${_PREFIX}/usr/include ../usr/x)
+if(A MATCHES "^(.+)/lib/python" OR B MATCHES "^/opt/debian/usr/lib/")  # <p>/lib, c++/lib, /lib-old
+set(DEMO_PATH /opt/debian/usr;/opt/debian/lib:/opt/debian/usr/lib${SUFFIX} '/opt/debian/lib')
 """
     )
     assert layer.text("usr/share/demo/notes").startswith("/usr/lib stays")
@@ -145,6 +149,14 @@ def test_the_images_own_places_come_first() -> None:
     # A toolkit over it keeps them.
     assert toolkit_environment(found)["LIBRARY_PATH"].endswith(f"/stubs:{found['LIBRARY_PATH']}")
     assert toolkit_environment({})["LIBRARY_PATH"].endswith("/lib64/stubs")
+
+
+def test_no_list_of_folders_names_the_current_one() -> None:
+    """An empty part does: ``ld.so(8)``, gcc's manual, ``PATH`` of POSIX."""
+    own = {"LD_LIBRARY_PATH": ":/opt/rh/lib64::/opt/rh/lib:", "C_INCLUDE_PATH": ":"}
+    found = beside_environment("/opt/debian", Arch.X86_64, own)
+    assert found["LD_LIBRARY_PATH"].startswith("/opt/rh/lib64:/opt/rh/lib:/opt/debian/usr/lib/")
+    assert not [name for name, value in found.items() if "" in value.split(":")]
 
 
 def beside(*changes: tuple[str, object]) -> Inputs:

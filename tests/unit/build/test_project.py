@@ -100,6 +100,7 @@ def test_the_evidence_is_the_action_its_key_and_the_locks_digest(laid: Laid) -> 
         "version": f"1.0+kvp.{laid.plan.key[:8]}",
         "epoch": EPOCH,
         "upstream": "1.0",
+        "platform": "manylinux_2_36_x86_64",
     }
 
 

@@ -83,6 +83,35 @@ def test_a_build_tag_and_all_tags_stay_in_the_name(tmp_path: Path, evidence: Pat
     assert made.name == f"{NEW}-3-cp311-cp311-manylinux_2_36_x86_64.whl"
 
 
+FLOOR, OWN = "manylinux_2_34_x86_64", "manylinux_2_36_x86_64"
+
+
+@pytest.mark.parametrize(
+    ("tagged", "named", "kept"),
+    [
+        ((FLOOR, OWN), f"{FLOOR}.{OWN}", (FLOOR,)),
+        ((OWN, FLOOR), f"{OWN}.{FLOOR}", (FLOOR,)),
+        ((FLOOR,), FLOOR, (FLOOR,)),
+        ((OWN,), OWN, (OWN,)),  # nothing has proved the floor: the audit tells
+    ],
+)
+def test_of_the_platforms_only_the_floor_stays(
+    tmp_path: Path, evidence: Path, tagged: tuple[str, ...], named: str, kept: tuple[str, ...]
+) -> None:
+    """A back end tags a wheel with the glibc that it runs on, auditwheel adds the floor's tag."""
+    (tmp_path / "out").mkdir()
+    found = wheel_members()
+    head = b"Wheel-Version: 1.0\nGenerator: made\nRoot-Is-Purelib: false\n"
+    tags = [f"Tag: cp311-cp311-{platform}\n" for platform in tagged]
+    found["demo-1.0.dist-info/WHEEL"] = head + "".join(tags).encode()
+    source = packed(tmp_path, zip_bytes(found), f"demo-1.0-cp311-cp311-{named}.whl")
+    made = stamp(source, tmp_path / "out", {**ORDER, "platform": FLOOR}, evidence)
+    assert made.name == f"{NEW}-cp311-cp311-{'.'.join(kept)}.whl"
+    lines = "".join(f"Tag: cp311-cp311-{platform}\n" for platform in kept)
+    assert members(made)[f"{NEW}.dist-info/WHEEL"] == head + lines.encode()
+    assert read_wheel(made).tags == tuple(f"cp311-cp311-{platform}" for platform in kept)
+
+
 def test_members_stand_in_one_order_with_record_last(tmp_path: Path, evidence: Path) -> None:
     assert list(members(stamped(tmp_path, evidence))) == [
         *("demo/__init__.py", "demo/tool.sh", f"{NEW}.data/scripts/run", "zzz.py"),

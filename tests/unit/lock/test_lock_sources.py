@@ -285,6 +285,9 @@ def test_packages_beside_an_image_are_locked_with_their_suite() -> None:
     [
         ({"suite": "buster"}, "packages of buster are locked, not bullseye"),
         ({"include": ("git",)}, "packages changed (locked ['git'], now ['cmake', 'libx-dev'])"),
+        ({"suite": None}, "packages of no suite are locked, not bullseye"),
+        ({"packages": ()}, "no package is locked"),
+        ({"image": None}, "it is locked without its image"),
     ],
 )
 def test_other_packages_beside_an_image_are_drift(update: dict[str, object], told: str) -> None:
@@ -293,3 +296,38 @@ def test_other_packages_beside_an_image_are_drift(update: dict[str, object], tol
     roots = tuple(r.model_copy(update=update) if r.image else r for r in lock.root)
     found = messages(recipe, lock.model_copy(update={"root": roots}))
     assert found == [f"pypa-manylinux_2_34 {arch}: {told}" for arch in ("x86_64", "aarch64")]
+
+
+@pytest.mark.parametrize(
+    ("update", "told"),
+    [
+        ({"suite": "bullseye"}, "packages of bullseye are locked, not those of its own suite"),
+        ({"packages": ()}, "no package is locked"),
+        ({"image": "quay.io/pypa/x@sha256:" + "0" * 64}, "an image is locked"),
+    ],
+)
+def test_a_generated_root_in_another_form_is_drift(update: dict[str, object], told: str) -> None:
+    recipe = recipe_with(GIT, BESIDE)
+    lock = lock_of(recipe, reached())
+    first = next(root for root in lock.root if not root.image)
+    roots = tuple(r.model_copy(update=update) if r is first else r for r in lock.root)
+    found = messages(recipe, lock.model_copy(update={"root": roots}))
+    assert found == [f"{first.id} {first.arch}: {told}"]
+
+
+def test_packages_that_an_image_has_itself_are_locked_as_none() -> None:
+    """Nothing lies beside it then; packages that nothing asks for do not, either."""
+    asks = ('debian = ["cmake"]', 'debian = ["cmake | xmake"]\nroot = ["debian", "pypa"]')
+    recipe, bare = recipe_with(GIT, asks), recipe_with(GIT, (asks[0], 'root = ["debian", "pypa"]'))
+    lock = lock_of(recipe, reached())
+    whole = lock_of(recipe_with(GIT, BESIDE), reached())
+    debs = next(root.packages for root in whole.root if root.image)
+    none = tuple(r.model_copy(update={"packages": ()} if r.image else {}) for r in lock.root)
+    assert messages(recipe, lock.model_copy(update={"root": none})) == []
+    other = lock_of(bare, reached())
+    more = tuple(r.model_copy(update={"packages": debs} if r.image else {}) for r in other.root)
+    found = messages(bare, other.model_copy(update={"root": more}))
+    assert found == [
+        f"pypa-manylinux_2_34 {arch}: packages are locked that nothing asks for"
+        for arch in ("x86_64", "aarch64")
+    ]

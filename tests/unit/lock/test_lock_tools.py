@@ -384,3 +384,24 @@ def test_what_is_provided_is_neither_asked_for_nor_locked(
     (found,) = apt.resolve(archive, wanted, Silent())
     assert found.name == "libnew"
     assert asked[-1][-2:] == ["--", "libnew"]
+
+
+@pytest.mark.parametrize("broken", ["show", "pkgnames"])
+def test_without_an_answer_of_its_cache_nothing_is_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Else what the image has would be locked beside it, or an alternative that there is not."""
+    (tmp_path / "keyring").touch()
+
+    def runner(command: Command, reporter: Reporter) -> Result:  # noqa: ARG001
+        fails = command.words[1] == broken
+        errors = "E: The cache cannot be read" if fails else ""
+        return Result(command=command.words, code=100 * fails, output="", errors=errors)
+
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "keyring")
+    monkeypatch.setattr(apt, "find", lambda name: name)
+    monkeypatch.setattr(apt, "run", runner)
+    wanted = replace(wish("libold | libnew"), provided=("cmake",))
+    with pytest.raises(ResolutionFailed, match="suite 'bookworm' cannot be read") as caught:
+        apt.resolve(apt.Archive(mirror="http://mirror.example/debian"), wanted, Silent())
+    assert "E: The cache cannot be read" in caught.value.cause

@@ -121,3 +121,22 @@ def test_a_lock_with_torch_for_another_cuda_is_not_written() -> None:
     assert "torch 2.9 of the index is for CUDA 13" in caught.value.what
     (fault,) = caught.value.faults
     assert fault.place == "nvidia_cuda_runtime-13.0.96-py3-none-any.whl"
+
+
+class Without(WithTorch):
+    """An index whose torch 2.13 has no wheels for Python 3.11."""
+
+    def wheels(self, question: Question) -> tuple[LockedWheel, ...]:
+        if "torch==2.13.*" in question.requires and question.environment.python == "3.11":
+            raise ResolutionFailed("no set of wheels", cause="uv says", hint="look at the index")
+        return super().wheels(question)
+
+
+def test_where_torch_has_no_wheels_the_key_that_says_so_is_named() -> None:
+    with pytest.raises(ResolutionFailed) as caught:
+        locked(outside=Without())
+    assert 'targets.torch-python = { "2.13" = [...] }; else look at the index' in caught.value.hint
+    assert "for Python 3.11" in caught.value.hint
+    text = TORCH.replace("torch = {", 'torch-python = { "2.13" = ["3.13"] }\ntorch = {')
+    _, lock = locked(text, Without())
+    assert {one.python for one in lock.closure if one.torch == "2.13"} == {"3.13"}

@@ -323,6 +323,15 @@ def test_a_root_that_takes_no_packages_gets_none() -> None:
     assert (recipe.build.root, recipe.build.debian) == ("pypa", ())
 
 
+def test_of_images_the_newer_takes_the_packages_that_are_guessed() -> None:
+    known = facts(read(**FULL), offer=Offer(family="pypa", python=("3.12",), glibc=("2.34",)))
+    text = draft(known, HINTS)
+    assert "# PyPA's image of glibc 2.28 takes none" in text
+    recipe = loaded(re.sub(r'(?m)^( *)#(?=[\["a-z])', r"\1", text))
+    assert recipe.build.root == "pypa"
+    assert {"libibverbs-dev", "libnuma-dev", "libssl-dev"} <= {*recipe.build.debian}
+
+
 def test_words_of_upstream_cannot_break_out() -> None:
     evil = 'x"\n[build]\nroot = "evil"\n# \x00\x7f\u2028\ud7ff'
     known = facts(

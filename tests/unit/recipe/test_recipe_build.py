@@ -6,12 +6,13 @@ import pytest
 
 from kvpack.doctor.rules import load_rules
 from kvpack.errors import RecipeInvalid
+from kvpack.lock.roots import used_roots
 from kvpack.names import Accelerator
 from kvpack.recipe.catalogue import find_catalogue
 from kvpack.recipe.load import load_recipe, parse_recipe
 from kvpack.recipe.model import Recipe
 from kvpack.recipe.versions import applies
-from tests.unit.catalogues import REPOSITORY, ROOTS, TINY, Tiny, recipe_of
+from tests.unit.catalogues import REPOSITORY, ROOTS, TINY, Tiny, lock_of, recipe_of
 
 CPU, CUDA12 = Accelerator.CPU, Accelerator.CUDA12
 HOST = """
@@ -119,8 +120,8 @@ def test_of_several_families_the_newest_root_is_picked() -> None:
     [
         ('debian = ["cmake"]', 'debian = ["cmake"]\nroot = ["debian", "pyba"]', "build.root",
          "no builder root is called 'pyba'"),
-        ('debian = ["cmake"]', 'debian = ["cmake"]\nroot = "pypa"', "build.debian",
-         "no target has a Debian root"),
+        ('debian = ["cmake"]', 'debian = ["cmake"]\nroot = "pypa-manylinux_2_28"', "build.debian",
+         "no target has a root that takes Debian packages: pypa-manylinux_2_28 is older"),
     ],
 )  # fmt: skip
 def test_roots_that_cannot_serve(
@@ -133,6 +134,17 @@ def test_roots_that_cannot_serve(
     (fault,) = caught.value.faults
     assert fault.place == f"recipes/tiny.toml: {place}"
     assert fault.message.startswith(message)
+
+
+def test_images_alone_can_take_the_packages(tmp_path: Path) -> None:
+    tiny = Tiny(tmp_path)
+    tiny.edit('debian = ["cmake"]', 'debian = ["cmake", "libx-dev"]\nroot = "pypa"')
+    recipe = load_recipe(tiny.catalogue, "tiny")
+    roots = used_roots(recipe, ROOTS)
+    assert {kind.id for kind, _ in roots} == {"pypa-manylinux_2_34"}
+    lock = lock_of(recipe)
+    assert [root.suite for root in lock.root] == ["bullseye", "bullseye"]
+    assert lock.incomplete == ()
 
 
 def test_a_channel_that_moves_is_a_fault() -> None:

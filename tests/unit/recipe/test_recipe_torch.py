@@ -3,12 +3,14 @@
 import pytest
 
 from kvpack.errors import RecipeInvalid, TargetUnavailable
+from kvpack.lock.expect import expected_closures
 from kvpack.names import Accelerator, Arch
 from kvpack.recipe.catalogue import find_catalogue
 from kvpack.recipe.expand import check_offered, expand, matrix
+from kvpack.recipe.extensions import torch_faults
 from kvpack.recipe.load import load_recipe, parse_recipe
 from kvpack.recipe.model import Selection, Target
-from tests.unit.catalogues import REPOSITORY, ROOTS, TINY, Tiny, recipe_of
+from tests.unit.catalogues import REPOSITORY, ROOTS, TINY, Tiny, lock_of, recipe_of
 
 OFFER = 'torch = { cuda12 = ["2.12", "2.9", "2.13"] }\n'
 ADDS = 'torch-adds = ["tiny_ep/ext_torch*.so"]\n'
@@ -137,3 +139,55 @@ def test_the_matrix_of_one_accelerator_has_its_torch() -> None:
     assert {one.torch for one in matrix(made, ROOTS, "1.0")} == {()}
     with pytest.raises(TargetUnavailable):
         matrix(made, ROOTS, "1.0", Selection(torch=("2.13",)))
+
+
+# -- versions of torch that have no wheels for some Python ----------------------------------
+
+SOME = TORCH.replace(OFFER, OFFER + 'torch-python = { "2.13" = ["3.13"] }\n')
+
+
+def pythons(selection: Selection, text: str = SOME) -> list[tuple[str, tuple[str, ...]]]:
+    return [(target.python, target.torch) for target in chosen(selection, text)]
+
+
+def test_a_python_without_wheels_of_a_selected_version_is_left_out() -> None:
+    whole = Selection(glibc=("2.41",), accelerator=CUDA, torch=("2.12", "2.13"))
+    assert pythons(whole) == [("3.13", ("2.12", "2.13"))]
+    assert [python for python, _ in pythons(whole, TORCH)] == ["3.11", "3.13"]
+    every = matrix(recipe_of(SOME), ROOTS, "1.0", Selection(accelerator=CUDA, torch=("2.13",)))
+    assert {target.python for target in every} == {"3.13"}
+
+
+def test_a_python_that_was_named_is_never_dropped() -> None:
+    with pytest.raises(TargetUnavailable, match=r"torch '2\.13' for Python 3\.11") as caught:
+        chosen(select("2.12", "2.13"), SOME)
+    assert caught.value.cause == "that torch is for Python 3.13"
+    with pytest.raises(TargetUnavailable):
+        check_offered(recipe_of(SOME), select("2.13"))
+
+
+def test_of_the_recipes_default_each_python_takes_what_it_has() -> None:
+    text = SOME.replace("default = { glibc", 'default = { torch = ["2.12", "2.13"], glibc')
+    whole = Selection(glibc=("2.41",), accelerator=CUDA)
+    assert pythons(whole, text) == [("3.11", ("2.12",)), ("3.13", ("2.12", "2.13"))]
+
+
+def test_environments_that_torch_has_not_are_not_locked() -> None:
+    closures = expected_closures(recipe_of(SOME), ROOTS, lock_of(recipe_of(TINY)).source)
+    found = {(one.torch, one.python) for one in closures if one.torch}
+    assert ("2.13", "3.11") not in found
+    assert {("2.13", "3.13"), ("2.12", "3.11"), ("2.12", "3.13")} <= found
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "message"),
+    [
+        ('"2.14" = ["3.11"]', "targets.torch-python", "'2.14' is not offered by targets.torch"),
+        ('"2.13" = ["3.12"]', "targets.torch-python.2.13",
+         "Python 3.12 is not offered by targets.python"),
+    ],
+)  # fmt: skip
+def test_what_the_table_of_pythons_cannot_mean(table: str, place: str, message: str) -> None:
+    wrong = SOME.replace('"2.13" = ["3.13"]', table)
+    (fault,) = torch_faults(recipe_of(wrong), "recipe")
+    assert (fault.place, fault.message) == (f"recipe: {place}", message)
