@@ -52,7 +52,17 @@ def run(args: Args, context: Context) -> int:
     if console.as_json:
         console.answer("plan", {"targets": rows, "incomplete": incomplete})
         return 0
-    console.table(
+    if rows or not incomplete:
+        _show(context, rows)
+    else:
+        console.print("no target can be planned yet: the locks lack something for every one")
+    for reason in incomplete:
+        console.print(f"incomplete: {reason}")
+    return 0
+
+
+def _show(context: Context, rows: list[dict[str, Any]]) -> None:
+    context.console.table(
         ["target", "root", "key", "state", "because", "last time"],
         [
             [
@@ -66,9 +76,6 @@ def run(args: Args, context: Context) -> int:
             for row in rows
         ],
     )
-    for reason in incomplete:
-        console.print(f"incomplete: {reason}")
-    return 0
 
 
 @contextlib.contextmanager

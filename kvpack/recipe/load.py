@@ -141,11 +141,13 @@ def _root_faults(recipe: Recipe, roots: Roots, place: str) -> Iterator[Fault]:
     }
     for python, kinds in picked.items():
         if not kinds:
+            every = ("debian", "pypa")
+            other = any(roots.pick(every, python, floor) for floor in targets.glibc)
             yield Fault(
                 place=f"{place}: targets.{'python' if python else 'glibc'}",
                 message=f"no root of {' or '.join(map(repr, wanted))} has "
                 f"{f'Python {python}' if python else 'a userland'} at any floor of targets.glibc",
-                hint=offers,
+                hint=offers + ('; build.root = ["debian", "pypa"] would have one' if other else ""),
             )
     chosen = [kind for kinds in picked.values() for kind in kinds]
     if recipe.build.debian and chosen and not any(kind.takes_packages for kind in chosen):

@@ -208,3 +208,21 @@ def test_mooncakes_peermem_is_off_by_the_switch_that_the_version_has(
     assert patches == ["address-range" if variable is None else "peermem-default"]
     assert options["mnnvl"][1] == "ON"
     assert ("pie" in options) == (version == "0.3.10.post2")
+
+
+@pytest.mark.parametrize(
+    ("floor", "ends"),
+    [("2.36", '; build.root = ["debian", "pypa"] would have one'), ("2.17", "3.13")],
+)
+def test_a_python_that_only_an_image_has_is_told_with_the_key(
+    tmp_path: Path, floor: str, ends: str
+) -> None:
+    tiny = Tiny(tmp_path)
+    tiny.edit('python = ["3.11", "3.13"]', 'python = ["3.12"]')
+    tiny.edit('glibc = ["2.36", "2.39", "2.41"]', f'glibc = ["{floor}"]')
+    tiny.edit('default = { glibc = ["2.36", "2.41"] }', "")
+    with pytest.raises(RecipeInvalid) as caught:
+        load_recipe(tiny.catalogue, "tiny")
+    (fault,) = caught.value.faults
+    assert fault.message.startswith("no root of 'debian' has Python 3.12")
+    assert fault.hint.endswith(ends)

@@ -194,7 +194,7 @@ ONE_FAULT = {
         "targets.python",
         "no root of 'debian' has Python 3.12 at any floor of targets.glibc",
         ("debian-bullseye: glibc 2.31, Python 3.9; debian-bookworm: glibc 2.36, Python 3.11; "
-        "debian-trixie: glibc 2.41, Python 3.13"),
+        'debian-trixie: glibc 2.41, Python 3.13; build.root = ["debian", "pypa"] would have one'),
     ),
     "a default that is not offered": (
         'default = { glibc = ["2.36", "2.41"] }', 'default = { glibc = ["2.35"] }',
