@@ -43,6 +43,7 @@ def locked_inputs(recipe: "Recipe", lock: "Lock") -> "list[AnyWanted]":
 def mirror_inputs(recipes: list[str], to: str, context: Context, *, single_writer: bool) -> int:
     """Bring all inputs of recipes into a storage; what it has already is not fetched.
 
+    :returns: the exit code; as JSON, a failure stands in the one document.
     :raises FetchFailed: and others, after everything else was written.
     """
     from kvpack.cli.inputimages import mirror_images
@@ -75,15 +76,16 @@ def mirror_inputs(recipes: list[str], to: str, context: Context, *, single_write
     with context.console.step(f"Writing to {objects.name}"):
         done = put_inputs(objects, files)
     mirrored, refused = mirror_images(sorted(images), objects, context)
+    error = failed or (_images_failed(refused) if refused else None)
     answer = {
         "storage": objects.name, "inputs": len(wanted), "new": done.new, "bytes": done.size,
         "images": mirrored, "images-missing": [image for image, _ in refused],
-        "incomplete": pending,
+        "incomplete": pending, "error": error.as_json() if error else None,
     }  # fmt: skip
     _show(answer, context)
-    if failed is not None or refused:
-        raise failed or _images_failed(refused)
-    return 0
+    if error is None or context.console.as_json:
+        return error.exit_code if error else 0
+    raise error
 
 
 def _images_failed(refused: "list[tuple[str, KvpackError]]") -> KvpackError:

@@ -16,6 +16,7 @@ def supplies(recipe: Recipe, kind: RootKind) -> bool:
 
 
 def picked_roots(recipe: Recipe, roots: Roots) -> list[RootKind]:
+    """The roots that Pythons and floors of the recipe lead to, each once, by id."""
     picked = {
         kind.id: kind
         for python in recipe.targets.python or ("",)

@@ -465,6 +465,11 @@ def test_the_inputs_of_libraries_are_mirrored_with_their_users(user: Place) -> N
     user.store.add_bytes(b"x")  # a store that is there, without any of them
     answer = user.run("mirror", "inputs", "tiny", "--to", str(user.folder / "to"), "--offline")
     assert f"{len(wanted)} inputs, 0 of them new" in answer.out
+    words = ("--to", str(user.folder / "to"), "--offline", "--json")
+    answer = user.run("mirror", "inputs", "tiny", *words)
+    # One document, also where what is missing is an error.
+    assert (answer.json["kind"], answer.json["inputs"]) == ("mirror-inputs", len(wanted))
+    assert answer.json["error"]["exit-code"] == answer.code == 32
 
 
 def test_a_source_of_a_library_can_be_supplied_where_it_is_needed(user: Place) -> None:
