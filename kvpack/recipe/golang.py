@@ -3,26 +3,16 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
 from kvpack.base import Name
 from kvpack.names import Accelerator
 from kvpack.recipe.option import Option
-from kvpack.recipe.steps import Folder, Limited
-from kvpack.recipe.versions import applies
+from kvpack.recipe.steps import Folder, Limited, one_or_several
+from kvpack.recipe.versions import RequirementText, applies
 
 ROOT = "."
 """The source's own root, as the folder of a module."""
-
-
-def _requirement(text: str) -> str:
-    try:
-        Requirement(text)
-    except InvalidRequirement as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{text!r} is not a requirement (PEP 508): {first}") from None
-    return text
 
 
 def _is_root(value: Any) -> str:  # noqa: ANN401  # what TOML may hold
@@ -35,17 +25,11 @@ ModuleFolder = Annotated[
 """A folder of the source, or its root."""
 
 
-def _one_or_several(value: Any) -> str | None:  # noqa: ANN401  # what TOML may hold
-    if isinstance(value, str):
-        return "<one>"
-    return "<several>" if isinstance(value, list | tuple) else None
-
-
 OptionNames = Annotated[
     Annotated[Name, Tag("<one>")]
     | Annotated[tuple[Name, ...], Field(min_length=1), Tag("<several>")],
     Discriminator(
-        _one_or_several,
+        one_or_several,
         custom_error_type="option_kind",
         custom_error_message='an option is named by a string, or several by a list: "etcd"',
     ),
@@ -57,7 +41,7 @@ class Go(Limited):
 
     modules: tuple[ModuleFolder, ...] = Field(min_length=1)
     """Folders of the source with a go.mod and a go.sum: all that go.sum names is locked."""
-    toolchain: Annotated[str, AfterValidator(_requirement)]
+    toolchain: RequirementText
     """The requirement whose wheel has the program ``go``, one more build requirement."""
     option: OptionNames | None = None
     """Boolean options of the recipe: it applies where one of them is on. None: always."""

@@ -1,14 +1,13 @@
 """What a package expects of the machine that it runs on, as recipes say it. Pure values."""
 
 import re
-from typing import Annotated
 
-from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from kvpack.base import Text, Value
 from kvpack.recipe.source import WebUrl
 from kvpack.recipe.steps import Limited
+from kvpack.recipe.versions import RequirementText
 
 
 class Channel(Value):
@@ -71,20 +70,11 @@ class RunVariable(Limited):
     why: Text
 
 
-def _requirement(text: str) -> str:
-    try:
-        Requirement(text)
-    except InvalidRequirement as error:
-        first = str(error).splitlines()[0]
-        raise ValueError(f"{text!r} is not a requirement (PEP 508): {first}") from None
-    return text
-
-
 class RequirementGroup(Value):
     """Distributions that one use of the package needs, beside its own requirements."""
 
     summary: Text
-    requires: tuple[Annotated[str, AfterValidator(_requirement)], ...] = Field(min_length=1)
+    requires: tuple[RequirementText, ...] = Field(min_length=1)
 
 
 class Runtime(Value):

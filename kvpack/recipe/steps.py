@@ -103,7 +103,8 @@ class Refusal(Limited):
     why: Text
 
 
-def _one_or_several(value: Any) -> str | None:  # noqa: ANN401  # what TOML may hold
+def one_or_several(value: Any) -> str | None:  # noqa: ANN401  # what TOML may hold
+    """Which of two forms a value has; ``None``: neither."""
     if isinstance(value, str):
         return "<one>"
     return "<several>" if isinstance(value, list | tuple) else None
@@ -113,7 +114,7 @@ RootNames = Annotated[
     Annotated[Text, Tag("<one>")]
     | Annotated[tuple[Text, ...], Field(min_length=1), Tag("<several>")],
     Discriminator(
-        _one_or_several,
+        one_or_several,
         custom_error_type="root_kind",
         custom_error_message='a builder root is named by a string, or several by a list: "debian"',
     ),

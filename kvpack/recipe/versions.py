@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Annotated
 
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator
@@ -32,3 +33,16 @@ VersionRange = Annotated[str, AfterValidator(_specifier)]
 def applies(when: str | None, version: str) -> bool:
     """Whether a version range holds for ``version``; pre-releases count (PEP 440)."""
     return when is None or SpecifierSet(when).contains(version, prereleases=True)
+
+
+def _requirement(text: str) -> str:
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        first = str(error).splitlines()[0]
+        raise ValueError(f"{text!r} is not a requirement (PEP 508): {first}") from None
+    return text
+
+
+RequirementText = Annotated[str, AfterValidator(_requirement)]
+"""A requirement (PEP 508)."""

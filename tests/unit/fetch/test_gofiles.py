@@ -1,6 +1,6 @@
 """Go modules from proxies: where they are, and what they have to be."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,24 +25,11 @@ from kvpack.lock.gomodules import read_go_sums
 from kvpack.report import Silent
 from kvpack.tools.http import Http
 from kvpack.tools.store import Store
-from kvpack.tools.web import HttpSettings
 from tests.goproxy import standin_modules
 from tests.unit.tools.test_dirhash import GO_SUM
 
 QUICK = Effort(rounds=1)
 WORDS = "example.test/!stand!in/!words/@v/v1.2.0.zip"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def web() -> Iterator[Http]:
-    port = Http(HttpSettings(), environment={})
-    yield port
-    port.close()
 
 
 def proxy(folder: Path, files: Mapping[str, bytes]) -> str:

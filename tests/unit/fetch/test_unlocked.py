@@ -1,6 +1,5 @@
 import hashlib
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,6 @@ from kvpack.fetch.transfer import Effort
 from kvpack.fetch.unlocked import fetch_unlocked
 from kvpack.tools.http import Http
 from kvpack.tools.store import Store
-from kvpack.tools.web import HttpSettings
 from tests.unit.fetch.upstream import Reply, Upstream, serving, sha
 
 BODY = bytes(range(256)) * 100
@@ -23,18 +21,6 @@ PLACE = f"packages/{BLAKE[:2]}/{BLAKE[2:4]}/{BLAKE[4:]}/demo-1.0+cpu.tar.gz"
 def upstream() -> Iterator[Upstream]:
     with serving() as server:
         yield server
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def web() -> Iterator[Http]:
-    port = Http(HttpSettings(), environment={})
-    yield port
-    port.close()
 
 
 def test_bytes_without_a_lock_are_kept_and_named(
