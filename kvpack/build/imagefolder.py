@@ -4,16 +4,14 @@ What is written is a function of the locked layers' bytes and of ``IMAGE_LAYER``
 time, modes of two kinds; folders and links by name, then files in the order of the layers.
 """
 
-import fnmatch
 import posixpath
-import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from kvpack.build.imagelayers import ImageTree, opened, read_layer, unsafe
-from kvpack.build.root import MTIME
+from kvpack.build.root import MTIME, any_of
 from kvpack.errors import Fault, RootFailed
 from kvpack.lock.model import LockedImage
 from kvpack.names import Sha256
@@ -148,7 +146,7 @@ def _no_folder(found: ImageTree, image: LockedImage, cause: str) -> RootFailed:
 
 
 def _wanted(found: ImageTree, real: str, exclude: Iterable[str]) -> list[str]:
-    left_out = re.compile("|".join(map(fnmatch.translate, exclude)) or r"(?!)")
+    left_out = any_of(exclude)
     start = len(real) + 1
     return [path for path in found.tree(real) if not left_out.fullmatch(path[start:])]
 

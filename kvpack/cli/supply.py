@@ -118,7 +118,7 @@ def wanted_change(recipe: "Recipe", patch: "LockedPatch") -> ChangeWanted:
 
 
 def root_parts(inputs: "Inputs") -> list[AnyWanted]:
-    """The packages and tools of a generated root; nothing for an image."""
+    """The packages of a root, generated or beside an image, and the tools of a generated one."""
     debs: list[AnyWanted] = [
         Wanted(
             registry="debian",

@@ -184,6 +184,8 @@ def _closures(state: _Pinning, source: AnySource) -> None:
         try:
             wheels = state.closure(wanted, environment)
         except ResolutionFailed as error:
+            if wanted.torch is None:
+                raise
             raise unresolved(wanted, error) from error
         if wanted.torch:
             check_torch(wanted, wheels)

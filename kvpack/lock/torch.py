@@ -34,9 +34,7 @@ def check_torch(closure: Closure, wheels: Iterable[LockedWheel]) -> None:
 
 
 def unresolved(closure: Closure, error: ResolutionFailed) -> ResolutionFailed:
-    """The error of an environment, with what may be wrong where it holds torch."""
-    if closure.torch is None:
-        return error
+    """The error of an environment that holds torch, with what may be wrong there."""
     return ResolutionFailed(
         error.what,
         cause=error.cause,
